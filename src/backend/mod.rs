@@ -1,0 +1,55 @@
+//! The border between plans and devices. A backend executes a plan's instructions in order; it knows no layer and no loss.
+
+pub mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
+mod session;
+
+pub use session::{Session, Timing};
+
+use crate::error::Result;
+use crate::ops::Instruction;
+use crate::plan::{Plan, Slot};
+use crate::tape::Shape;
+
+/// A device that executes plans.
+pub trait Backend: Send {
+    /// What it is, in words, for the log: `cpu (AVX2, 2 threads)`.
+    fn describe(&self) -> String;
+
+    /// The instruction set or architecture whose bits the results depend on: `avx2`, `sm_90a`. Stored with a run.
+    fn architecture(&self) -> String;
+
+    /// Scratch memory for an instruction; see [`crate::plan::WorkspaceBytes`].
+    fn workspace_bytes(&self, instruction: &Instruction, inputs: &[Shape], outputs: &[Shape]) -> usize;
+
+    /// Allocates both regions, zeroed, each 64-byte aligned: the only allocation of a run.
+    ///
+    /// # Errors
+    /// If the memory is not there.
+    fn allocate(&mut self, persistent_bytes: usize, transient_bytes: usize) -> Result<()>;
+
+    /// Copies bytes from the host into a slot (little-endian f32 or u8, contiguous; exactly the slot's size).
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn write(&mut self, slot: Slot, bytes: &[u8]) -> Result<()>;
+
+    /// Copies a slot's bytes to the host.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn read(&self, slot: Slot, bytes: &mut [u8]) -> Result<()>;
+
+    /// Runs all of a plan's steps in order. Allocates nothing.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn run(&mut self, plan: &Plan) -> Result<()>;
+
+    /// As [`Backend::run`], with the seconds of each step pushed to `seconds` (for `--profile`).
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn run_profiled(&mut self, plan: &Plan, seconds: &mut Vec<f64>) -> Result<()>;
+}

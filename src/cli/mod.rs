@@ -1,0 +1,80 @@
+//! The command line: one subcommand a file.
+
+mod bench;
+mod demo;
+mod doctor;
+mod evaluate;
+mod export;
+mod inspect;
+mod predict;
+mod roi;
+mod synth;
+mod train;
+
+use crate::error::{Error, ErrorKind, Result};
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Train U-Nets on annotated ultrasound series and get ImageJ ROI files back.
+#[derive(Parser)]
+#[command(name = "unet-engine", version, about, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Demo(demo::Args),
+    Synth(synth::Args),
+    Inspect(inspect::Args),
+    Train(train::Args),
+    Evaluate(evaluate::Args),
+    Predict(predict::Args),
+    Roi(roi::Args),
+    Export(export::Args),
+    Bench(bench::Args),
+    Doctor(doctor::Args),
+}
+
+/// Runs the program: parses the command line, executes the command, prints the error.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.kind().exit_code())
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<()> {
+    match command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Synth(args) => synth::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Train(args) => train::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
+        Command::Predict(args) => predict::run(&args),
+        Command::Roi(args) => roi::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+    }
+}
+
+/// Writes a line to stdout; a reader that went away (`| head`) ends the program quietly, as other filters do.
+fn print_line(text: &str) -> Result<()> {
+    use std::io::Write;
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        other => other.map_err(|e| Error::new(ErrorKind::Run, "cannot write to stdout").caused_by(e)),
+    }
+}
+
+/// Writes a value as JSON to stdout.
+fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Error::run("cannot write JSON").caused_by(e))?;
+    print_line(&text)
+}

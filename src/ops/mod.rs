@@ -1,0 +1,125 @@
+//! The operations: one file each, holding its mathematics, its shape rule and its adjoint.
+//!
+//! The same set of instructions is what a plan holds and what every backend executes; `backend/cpu/<stem>.rs`, `kernels/<stem>.cu`
+//! and `tests/ops/<stem>.rs` belong to `ops/<stem>.rs`.
+//!
+//! The alphabet of all formulas: n image of the batch, (y, x) pixel, (r, s) kernel row and column, ci input channel, co output
+//! channel, c channel where there is only one kind.
+
+pub mod adam;
+pub mod add;
+pub mod batch_norm;
+pub mod channel_sum;
+pub mod concat;
+pub mod conv2d;
+pub mod conv_transpose2d;
+pub mod dice_bce;
+pub mod max_pool2d;
+pub mod relu;
+pub mod sigmoid;
+
+use crate::error::{Error, Result};
+use crate::tape::{DType, Node, Shape, Tape, ValueId};
+use std::fmt::Debug;
+
+/// What the tape and the plan ask of an operation.
+pub trait Op: Debug {
+    /// The name in messages and profiles, `snake_case`.
+    fn name(&self) -> &'static str;
+
+    /// The shape rule: output shapes and types from input shapes.
+    ///
+    /// # Errors
+    /// If the inputs do not fit; the error names the operation and all shapes.
+    fn infer(&self, inputs: &[Shape]) -> Result<Vec<(Shape, DType)>>;
+
+    /// Records the operations that compute the gradients of the inputs for which `wants` is true, from the upstream gradients of
+    /// the outputs (`None`: the output does not influence the loss).
+    ///
+    /// # Errors
+    /// If the operation cannot be differentiated.
+    fn adjoint(
+        &self,
+        _tape: &mut Tape,
+        node: &Node,
+        _upstream: &[Option<ValueId>],
+        _wants: &[bool],
+    ) -> Result<Vec<Option<ValueId>>> {
+        Err(Error::usage(format!("{} has no adjoint", node.instruction.name())))
+    }
+
+    /// Floating-point operations (a multiplication and an addition count as two) for these shapes; 0 where nobody counts.
+    fn flops(&self, _inputs: &[Shape], _outputs: &[Shape]) -> u64 {
+        0
+    }
+}
+
+/// One instruction: an operation with its attributes. Its inputs and outputs are named by the tape's nodes and the plan's steps,
+/// in the order that the operation's own documentation gives.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Instruction {
+    Conv2d(conv2d::Conv2d),
+    Conv2dDataGrad(conv2d::Conv2dDataGrad),
+    Conv2dWeightGrad(conv2d::Conv2dWeightGrad),
+    ConvTranspose2d(conv_transpose2d::ConvTranspose2d),
+    ConvTranspose2dDataGrad(conv_transpose2d::ConvTranspose2dDataGrad),
+    ConvTranspose2dWeightGrad(conv_transpose2d::ConvTranspose2dWeightGrad),
+    ChannelSum(channel_sum::ChannelSum),
+    BatchNormStatistics(batch_norm::BatchNormStatistics),
+    BatchNormUpdate(batch_norm::BatchNormUpdate),
+    BatchNormApply(batch_norm::BatchNormApply),
+    BatchNormGradReduce(batch_norm::BatchNormGradReduce),
+    BatchNormGradApply(batch_norm::BatchNormGradApply),
+    Relu(relu::Relu),
+    ReluGrad(relu::ReluGrad),
+    MaxPool2d(max_pool2d::MaxPool2d),
+    MaxPool2dGrad(max_pool2d::MaxPool2dGrad),
+    Add(add::Add),
+    Concat(concat::Concat),
+    Split(concat::Split),
+    Sigmoid(sigmoid::Sigmoid),
+    DiceBce(dice_bce::DiceBce),
+    DiceBceGrad(dice_bce::DiceBceGrad),
+    Adam(adam::Adam),
+}
+
+impl Instruction {
+    /// The operation behind the instruction.
+    pub fn op(&self) -> &dyn Op {
+        match self {
+            Instruction::Conv2d(op) => op,
+            Instruction::Conv2dDataGrad(op) => op,
+            Instruction::Conv2dWeightGrad(op) => op,
+            Instruction::ConvTranspose2d(op) => op,
+            Instruction::ConvTranspose2dDataGrad(op) => op,
+            Instruction::ConvTranspose2dWeightGrad(op) => op,
+            Instruction::ChannelSum(op) => op,
+            Instruction::BatchNormStatistics(op) => op,
+            Instruction::BatchNormUpdate(op) => op,
+            Instruction::BatchNormApply(op) => op,
+            Instruction::BatchNormGradReduce(op) => op,
+            Instruction::BatchNormGradApply(op) => op,
+            Instruction::Relu(op) => op,
+            Instruction::ReluGrad(op) => op,
+            Instruction::MaxPool2d(op) => op,
+            Instruction::MaxPool2dGrad(op) => op,
+            Instruction::Add(op) => op,
+            Instruction::Concat(op) => op,
+            Instruction::Split(op) => op,
+            Instruction::Sigmoid(op) => op,
+            Instruction::DiceBce(op) => op,
+            Instruction::DiceBceGrad(op) => op,
+            Instruction::Adam(op) => op,
+        }
+    }
+
+    /// The operation's name.
+    pub fn name(&self) -> &'static str {
+        self.op().name()
+    }
+}
+
+/// An error about shapes that do not fit, worded the same way by every operation.
+pub(crate) fn shape_error(name: &str, inputs: &[Shape], expected: &str) -> Error {
+    Error::usage(format!("{name}: expected {expected}, found shapes {inputs:?}"))
+}

@@ -1,0 +1,124 @@
+//! The plan: a tape made ready to run. Operations are fused, every value gets its place in one arena by its lifetime, and the bytes
+//! that a run needs are known before it starts. Knows lifetimes and fusions, but no device.
+
+mod arena;
+mod fuse;
+mod receipt;
+
+pub use receipt::MemoryReceipt;
+
+use crate::error::Result;
+use crate::ops::Instruction;
+use crate::tape::{DType, Shape, Tape};
+use std::collections::BTreeMap;
+
+/// Every slot starts at a multiple of this many bytes: a cache line, and the widest vector load.
+pub const ALIGNMENT: usize = 64;
+
+/// Which of the two memory regions a slot lies in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Region {
+    /// Parameters, moments, running statistics, schedule scalars: the same in all plans of a run.
+    Persistent,
+    /// Everything else; shared by all plans of a run, which run one at a time.
+    Transient,
+}
+
+/// The place of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    pub region: Region,
+    /// Bytes from the start of the region, a multiple of [`ALIGNMENT`].
+    pub offset: usize,
+    pub shape: Shape,
+    pub dtype: DType,
+}
+
+impl Slot {
+    /// The size in bytes.
+    pub fn bytes(&self) -> usize {
+        self.shape.len() * self.dtype.size()
+    }
+}
+
+/// One instruction with the places of its values.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub instruction: Instruction,
+    pub inputs: Vec<Slot>,
+    /// Never overlap one another, the inputs or the workspace. A persistent output is read and written in place.
+    pub outputs: Vec<Slot>,
+    /// Scratch bytes that the backend asked for, uninitialised.
+    pub workspace: Option<Slot>,
+}
+
+/// Scratch memory that a backend needs for an instruction, in bytes (0 for none). A function of shapes alone: never of the number of
+/// threads.
+pub type WorkspaceBytes<'a> = &'a dyn Fn(&Instruction, &[Shape], &[Shape]) -> usize;
+
+/// Where each persistent value lies. Made once per run from its largest tape (the training step) and shared by all of its plans.
+#[derive(Clone, Debug, Default)]
+pub struct PersistentLayout {
+    slots: BTreeMap<String, Slot>,
+    bytes: usize,
+}
+
+impl PersistentLayout {
+    /// Gives every persistent value of `tapes` a place, in order of first appearance.
+    pub fn new(tapes: &[&Tape]) -> Self {
+        arena::lay_out_persistent(tapes)
+    }
+
+    /// The place of the value called `name`.
+    pub fn get(&self, name: &str) -> Option<Slot> {
+        self.slots.get(name).copied()
+    }
+
+    /// All names and places, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Slot)> {
+        self.slots.iter().map(|(name, slot)| (name.as_str(), *slot))
+    }
+
+    /// The size of the persistent region in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// What to do on the way from tape to plan.
+#[derive(Clone, Copy, Debug)]
+pub struct PlanOptions {
+    /// Rewrite the list (see `fuse.rs`). Without it the plan runs exactly what was recorded: for tests.
+    pub fuse: bool,
+}
+
+/// A tape made ready to run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub steps: Vec<Step>,
+    /// Bytes of the transient region that this plan needs.
+    pub transient_bytes: usize,
+    inputs: BTreeMap<String, Slot>,
+    outputs: BTreeMap<String, Slot>,
+}
+
+impl Plan {
+    /// Fuses, computes lifetimes and gives every value its place.
+    ///
+    /// # Errors
+    /// If a persistent value of the tape is missing from `layout`.
+    pub fn new(tape: &Tape, layout: &PersistentLayout, options: PlanOptions, workspace: WorkspaceBytes<'_>) -> Result<Plan> {
+        let fused = if options.fuse { fuse::fuse(tape)? } else { tape.clone() };
+        arena::place(&fused, layout, workspace)
+    }
+
+    /// The place of the input that the host writes as `name`.
+    pub fn input(&self, name: &str) -> Option<Slot> {
+        self.inputs.get(name).copied()
+    }
+
+    /// The place of the output that the host reads as `name`.
+    pub fn output(&self, name: &str) -> Option<Slot> {
+        self.outputs.get(name).copied()
+    }
+}
