@@ -1,1 +1,4 @@
-//! Not written yet.
+//! Training.
+
+pub mod config;
+mod order;
