@@ -3,6 +3,6 @@
 use crate::error::Result;
 use crate::tape::Tape;
 
-pub(super) fn fuse(_tape: &Tape) -> Result<Tape> {
-    todo!()
+pub(super) fn fuse(tape: &Tape) -> Result<Tape> {
+    Ok(tape.clone())
 }

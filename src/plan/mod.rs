@@ -3,6 +3,7 @@
 
 mod arena;
 mod fuse;
+mod lifetime;
 mod receipt;
 
 pub use receipt::MemoryReceipt;
