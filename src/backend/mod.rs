@@ -3,9 +3,10 @@
 pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
-pub mod select;
+mod device;
 mod session;
 
+pub use device::{Device, open};
 pub use session::{Session, Timing};
 
 use crate::error::Result;

@@ -1,6 +1,6 @@
 //! From a request to a training that can start: data, split, configuration, network, files.
 
-use super::config::{self, Config, Facts, Options, SplitBy};
+use super::config::{Config, Facts, Options, SplitBy};
 use super::engine::Engine;
 use super::environment;
 use super::fit::Trainer;
@@ -11,7 +11,7 @@ use super::store::{self, Store};
 use super::{Request, finish};
 use crate::atomic_file;
 use crate::augment::{self, Loader, LoaderOptions, Normalization};
-use crate::backend::select;
+use crate::backend;
 use crate::checkpoint::{Description, RunFiles, pytorch};
 use crate::dataset::Sample;
 use crate::dataset::splits::{Part, SplitOptions, Splits};
@@ -193,7 +193,7 @@ fn prepare<'a>(
         return Err(Error::data(&config.data, "the training or the validation set is empty")
             .remedy("check --test-series and --val-series, and `inspect` the data"));
     }
-    let backend = select::open(&config.device, config.threads)?;
+    let backend = backend::open(&config.device, config.threads)?;
     say(&format!("device: {}", backend.describe()));
     let engine = Engine::new(backend, &config.network(), config.batch, [config.size; 2], config.loss())?;
     let (train, val) = (Arc::new(parts.train), Arc::new(parts.val));
