@@ -29,6 +29,17 @@ impl std::str::FromStr for Device {
     }
 }
 
+/// Whether the device called `name` is there, before anything slow is begun.
+///
+/// # Errors
+/// As [`open`].
+pub fn check(name: &str) -> Result<()> {
+    match name.parse()? {
+        Device::Auto | Device::Cpu => Ok(()),
+        Device::Cuda(number) => Err(no_gpu(number)),
+    }
+}
+
 /// Opens the device called `name`; a CPU with `threads` threads (0: as many as cores).
 ///
 /// # Errors
@@ -36,9 +47,13 @@ impl std::str::FromStr for Device {
 pub fn open(name: &str, threads: usize) -> Result<Box<dyn Backend>> {
     match name.parse()? {
         Device::Auto | Device::Cpu => cpu::open(threads),
-        Device::Cuda(number) => Err(Error::device(format!("no usable GPU for --device cuda:{number}: {}", why_no_gpu()))
-            .remedy("use --device cpu or auto; `unet-engine doctor` says what this build and machine can do")),
+        Device::Cuda(number) => Err(no_gpu(number)),
     }
+}
+
+fn no_gpu(number: usize) -> Error {
+    Error::device(format!("no usable GPU for --device cuda:{number}: {}", why_no_gpu()))
+        .remedy("use --device cpu or auto; `unet-engine doctor` says what this build and machine can do")
 }
 
 #[cfg(feature = "cuda")]

@@ -19,6 +19,7 @@ pub use engine::Engine;
 pub use state::{Phase, Totals};
 pub use store::EpochLine;
 
+use crate::backend;
 use crate::checkpoint::RunFiles;
 use crate::dataset::{Dataset, Sample};
 use crate::error::{Error, Result};
@@ -66,6 +67,7 @@ pub fn run(request: &Request, interrupt: &dyn Fn() -> bool) -> Result<Outcome> {
         }
         None => config::required(&request.options)?,
     };
+    backend::check(request.options.device.as_deref().unwrap_or("auto"))?;
     let (samples, left_out) = Dataset::open(&data)?.samples(&organ)?;
     for error in &left_out {
         say(&format!("warning: left out: {error}"));

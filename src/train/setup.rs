@@ -12,7 +12,7 @@ use super::{Request, finish};
 use crate::atomic_file;
 use crate::augment::{self, Loader, LoaderOptions, Normalization};
 use crate::backend;
-use crate::checkpoint::{Description, RunFiles, pytorch};
+use crate::checkpoint::{self, Description, RunFiles, pytorch};
 use crate::dataset::Sample;
 use crate::dataset::splits::{Part, SplitOptions, Splits};
 use crate::error::{Error, ErrorKind, Result};
@@ -64,17 +64,19 @@ pub(super) fn begin(request: &Request, samples: Vec<Sample>, interrupt: &dyn Fn(
 pub(super) fn go_on(request: &Request, run: &Path, samples: Vec<Sample>, interrupt: &dyn Fn() -> bool) -> Result<()> {
     let files = RunFiles::new(run);
     let config = resumed_config(&request.options, &files)?;
-    let (checkpoint, state, damage) = store::read_last(&files)?;
+    let (saved, state, damage) = store::read_last(&files)?;
     if let Some(damage) = damage {
+        // The damaged file must not become `previous` with the next save.
+        checkpoint::rename(&files.checkpoint("previous"), &files.checkpoint("last"))?;
         say(&format!("warning: {damage}\n  going on from the checkpoint before it, epoch {}", state.epoch + 1));
     }
     let splits = read_splits(&files)?;
     let parts = sort_into_parts(samples, &splits);
     check_same_data(&splits, &parts, &config)?;
-    let store = Store { files: files.clone(), description: checkpoint.description.clone() };
+    let store = Store { files: files.clone(), description: saved.description.clone() };
     let (mut trainer, parts) = prepare(&config, store, state, parts, interrupt)?;
-    store::restore(&mut trainer.engine, &checkpoint, &files)?;
-    drop(checkpoint);
+    store::restore(&mut trainer.engine, &saved, &files)?;
+    drop(saved);
     environment::warn_of_another_machine(&files, trainer.engine.session().backend());
     trainer.store.cut_log(&trainer.state)?;
     if trainer.state.phase != Phase::Done {

@@ -29,7 +29,8 @@ fn an_unknown_key_is_an_error_with_a_suggestion() {
     for (text, key, suggestion) in [
         ("epoch = 3", "`epoch`", "`epochs`"),
         ("fine_tune_epoch = 3", "`fine_tune_epoch`", "`fine-tune-epochs`"),
-        ("learning = 3", "`learning`", "the keys are"),
+        ("learning = 3", "`learning`", "`lr`"),
+        ("zzz = 3", "`zzz`", "the keys are: data"),
         ("[augment]\nrotation = 3", "`augment.rotation`", "`rotation_degrees`"),
     ] {
         let (_folder, path) = file(text);
