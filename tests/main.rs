@@ -1,1 +1,5 @@
 //! All integration tests: one binary, one module a subject.
+
+mod engine;
+mod ops;
+mod reference;

@@ -1,11 +1,291 @@
 //! `bench`: measure this machine's throughput.
 
-use crate::error::Result;
+use super::{print_json, print_line};
+use crate::backend::{Session, cpu};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Arch, NetworkSpec, initialise};
+use crate::ops::dice_bce::LossParameters;
+use crate::plan::{Plan, PlanOptions};
+use crate::random::{Philox, Purpose};
+use crate::tape::{Shape, Tape};
+use serde::Serialize;
+use std::time::Instant;
 
 /// Measure this machine's throughput.
 #[derive(clap::Args)]
-pub(super) struct Args {}
+pub(super) struct Args {
+    /// What to measure.
+    #[arg(value_enum)]
+    what: What,
+    /// Which network.
+    #[arg(long, value_enum, default_value = "standard")]
+    arch: Arch,
+    /// Channels of the first level.
+    #[arg(long, default_value_t = 32)]
+    base: usize,
+    /// Poolings [default: 4, of the deep network 5].
+    #[arg(long)]
+    levels: Option<usize>,
+    /// Width and height of the network's input.
+    #[arg(long, default_value_t = 256)]
+    size: usize,
+    /// Images a step.
+    #[arg(long, default_value_t = 4)]
+    batch: usize,
+    /// Measured steps; two more go before them.
+    #[arg(long, default_value_t = 10)]
+    steps: usize,
+    /// Threads of the CPU [default: as many as cores].
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+    /// auto, cpu, cuda or cuda:N.
+    #[arg(long, default_value = "auto")]
+    device: String,
+    /// Address of the random numbers.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Also print a table of operations: time, GFLOP/s, share.
+    #[arg(long)]
+    profile: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
 
-pub(super) fn run(_args: &Args) -> Result<()> {
-    todo!()
+/// The measurements.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum What {
+    /// Each kernel of the GPU against the roofline and cuDNN.
+    Kernels,
+    /// A training step.
+    Step,
+    /// Inference.
+    Infer,
+    /// The data pipeline.
+    Augment,
+}
+
+/// What a measurement found.
+#[derive(Serialize)]
+struct Report {
+    what: &'static str,
+    images_per_s: f64,
+    step_ms_median: f64,
+    step_ms_min: f64,
+    step_ms_max: f64,
+    /// Persistent and transient memory of the plan, known before the first step.
+    arena_bytes: usize,
+    peak_rss_bytes: u64,
+    gflop_per_step: f64,
+    gflop_per_s: f64,
+    arch: Arch,
+    base: usize,
+    levels: usize,
+    size: usize,
+    batch: usize,
+    steps: usize,
+    device: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    profile: Vec<Row>,
+}
+
+/// One line of the profile: all steps of one operation on one shape.
+#[derive(Serialize)]
+struct Row {
+    operation: String,
+    calls: usize,
+    ms: f64,
+    gflop_per_s: f64,
+    share: f64,
+}
+
+pub(super) fn run(args: &Args) -> Result<()> {
+    check(args)?;
+    let report = match args.what {
+        What::Kernels => return Err(no_kernels()),
+        What::Augment => return Err(Error::device("bench augment is not in this build")),
+        What::Step => measure_network(args, "step")?,
+        What::Infer => measure_network(args, "infer")?,
+    };
+    if args.json {
+        return print_json(&report);
+    }
+    print_report(&report)
+}
+
+fn no_kernels() -> Error {
+    Error::device("bench kernels needs the CUDA backend, which is not in this build")
+        .remedy("use `bench step --profile`: it lists the time and GFLOP/s of every CPU kernel")
+}
+
+fn check(args: &Args) -> Result<()> {
+    for (name, value) in [("--base", args.base), ("--size", args.size), ("--batch", args.batch), ("--steps", args.steps)] {
+        if value == 0 {
+            return Err(Error::usage(format!("{name} 0: at least 1 is needed")));
+        }
+    }
+    match args.device.as_str() {
+        "auto" | "cpu" => Ok(()),
+        device if device == "cuda" || device.starts_with("cuda:") => {
+            Err(Error::device(format!("--device {device}: this build has no CUDA backend yet")).remedy("use --device cpu"))
+        }
+        other => Err(Error::usage(format!("--device {other}: expected auto, cpu, cuda or cuda:N"))),
+    }
+}
+
+fn measure_network(args: &Args, what: &'static str) -> Result<Report> {
+    let levels = args.levels.unwrap_or_else(|| NetworkSpec::default_levels(args.arch));
+    let spec = NetworkSpec { arch: args.arch, base: args.base, levels, channels_in: 1, channels_out: 1 };
+    let size = [args.size; 2];
+    let loss = LossParameters { alpha: 0.5, smooth: 1.0, class_weight: 1.0, focal_gamma: 0.0 };
+    let tape = match what {
+        "step" => spec.record_training(args.batch, size, loss)?,
+        _ => spec.record_inference(args.batch, size)?,
+    };
+    let mut session = Session::new(cpu::open(args.threads)?, &[&tape], PlanOptions { fuse: true })?;
+    fill(&mut session, &spec, args, what == "step")?;
+    for _ in 0..2 {
+        session.run(0)?;
+    }
+    let mut seconds = Vec::with_capacity(args.steps);
+    for _ in 0..args.steps {
+        let start = Instant::now();
+        session.run(0)?;
+        seconds.push(start.elapsed().as_secs_f64());
+    }
+    seconds.sort_by(f64::total_cmp);
+    let profile = if args.profile { profile(&mut session, args.steps)? } else { Vec::new() };
+    let plan = &session.plans()[0];
+    let flops: u64 = (0..plan.steps.len()).map(|i| flops(plan, i)).sum();
+    let median = median(&seconds);
+    Ok(Report {
+        what,
+        images_per_s: args.batch as f64 / median,
+        step_ms_median: median * 1e3,
+        step_ms_min: seconds[0] * 1e3,
+        step_ms_max: seconds[seconds.len() - 1] * 1e3,
+        arena_bytes: session.layout().bytes() + plan.transient_bytes,
+        peak_rss_bytes: peak_rss_bytes()?,
+        gflop_per_step: flops as f64 / 1e9,
+        gflop_per_s: flops as f64 / 1e9 / median,
+        arch: args.arch,
+        base: args.base,
+        levels,
+        size: args.size,
+        batch: args.batch,
+        steps: args.steps,
+        device: session.backend().describe(),
+        profile,
+    })
+}
+
+/// Parameters as training would start with, and a random batch: a tenth of the target is 1.
+fn fill(session: &mut Session, spec: &NetworkSpec, args: &Args, training: bool) -> Result<()> {
+    for (index, parameter) in spec.parameters().iter().enumerate() {
+        session.write_persistent(&parameter.name, &initialise(parameter, index, args.seed))?;
+    }
+    let shape = Shape::image(args.batch, args.size, args.size, 1);
+    let mut rng = Philox::new(args.seed, 0, 0, Purpose::Bench);
+    let image: Vec<f32> = (0..shape.len()).map(|_| rng.normal()).collect();
+    session.write_input(0, "image", &image)?;
+    if training {
+        let target: Vec<f32> = (0..shape.len()).map(|_| f32::from(u8::from(rng.uniform() > 0.9))).collect();
+        session.write_input(0, "target", &target)?;
+        session.write_input(0, "weight", &vec![1.0; shape.len()])?;
+        session.write_persistent("schedule", &[1e-4, 1.0, 1.0, 1.0])?;
+        session.write_persistent("loss_scale", &[1.0])?;
+    }
+    Ok(())
+}
+
+/// The median of sorted numbers.
+fn median(sorted: &[f64]) -> f64 {
+    let n = sorted.len();
+    if n % 2 == 1 { sorted[n / 2] } else { (sorted[n / 2 - 1] + sorted[n / 2]) / 2.0 }
+}
+
+fn flops(plan: &Plan, step: usize) -> u64 {
+    let step = &plan.steps[step];
+    let shapes = |slots: &[crate::plan::Slot]| slots.iter().map(|s| s.shape).collect::<Vec<Shape>>();
+    step.instruction.op().flops(&shapes(&step.inputs), &shapes(&step.outputs))
+}
+
+/// Times every step of the plan on its own, `rounds` times, and adds up those of one operation on one shape.
+fn profile(session: &mut Session, rounds: usize) -> Result<Vec<Row>> {
+    let n = session.plans()[0].steps.len();
+    let mut times = vec![Vec::with_capacity(rounds); n];
+    for _ in 0..rounds {
+        for timing in session.run_profiled(0)? {
+            times[timing.step].push(timing.seconds);
+        }
+    }
+    let plan = &session.plans()[0];
+    let mut rows: Vec<(Row, u64)> = Vec::new();
+    for (i, times) in times.iter_mut().enumerate() {
+        times.sort_by(f64::total_cmp);
+        let operation = describe(plan, i);
+        let known = rows.iter().position(|(row, _)| row.operation == operation).unwrap_or_else(|| {
+            rows.push((Row { operation, calls: 0, ms: 0.0, gflop_per_s: 0.0, share: 0.0 }, 0));
+            rows.len() - 1
+        });
+        rows[known].0.calls += 1;
+        rows[known].0.ms += median(times) * 1e3;
+        rows[known].1 += flops(plan, i);
+    }
+    let total: f64 = rows.iter().map(|(row, _)| row.ms).sum();
+    for (row, flops) in &mut rows {
+        row.share = row.ms / total;
+        row.gflop_per_s = *flops as f64 / (row.ms * 1e6);
+    }
+    let mut rows: Vec<Row> = rows.into_iter().map(|(row, _)| row).collect();
+    rows.sort_by(|a, b| b.ms.total_cmp(&a.ms));
+    Ok(rows)
+}
+
+/// `conv2d 128x128 64 -> 32`: the operation, its largest image, channels in and out. Adam is one line for all parameters.
+fn describe(plan: &Plan, step: usize) -> String {
+    let step = &plan.steps[step];
+    let name = step.instruction.name();
+    if name == "adam" {
+        return name.into();
+    }
+    let images = step.inputs.iter().chain(&step.outputs).map(|s| s.shape);
+    let largest = images.filter(|s| s.h() > 3).max_by_key(|s| s.pixels());
+    let weights = step.inputs.iter().chain(&step.outputs).map(|s| s.shape).find(|s| (2..=3).contains(&s.h()) && s.h() == s.w());
+    match (largest, weights) {
+        (Some(image), Some(w)) => format!("{name} {}x{} {} -> {}", image.h(), image.w(), w.0[2], w.c()),
+        (Some(image), None) => format!("{name} {}x{} {}", image.h(), image.w(), image.c()),
+        (None, _) => name.into(),
+    }
+}
+
+/// The most memory that the process ever held, as the kernel counts it.
+fn peak_rss_bytes() -> Result<u64> {
+    let path = "/proc/self/status";
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io(ErrorKind::Run, path, "read the peak memory", e))?;
+    let kib = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kib.map(|kib| kib * 1024).ok_or_else(|| Error::run(format!("{path} has no line VmHWM in kB")))
+}
+
+fn print_report(report: &Report) -> Result<()> {
+    let Report { what, images_per_s, step_ms_median, .. } = report;
+    print_line(&format!("{what} on {}: {images_per_s:.2} images/s", report.device))?;
+    print_line(&format!(
+        "  {:?}, base {}, {} levels, {}x{}, batch {}",
+        report.arch, report.base, report.levels, report.size, report.size, report.batch
+    ))?;
+    print_line(&format!(
+        "  {step_ms_median:.1} ms a step (median of {}; {:.1} to {:.1})",
+        report.steps, report.step_ms_min, report.step_ms_max
+    ))?;
+    print_line(&format!("  {:.1} GFLOP a step, {:.1} GFLOP/s", report.gflop_per_step, report.gflop_per_s))?;
+    print_line(&format!("  arena {} MiB, peak memory {} MiB", report.arena_bytes >> 20, report.peak_rss_bytes >> 20))?;
+    if !report.profile.is_empty() {
+        print_line(&format!("\n{:<52} {:>5} {:>9} {:>9} {:>7}", "operation", "calls", "ms", "GFLOP/s", "share"))?;
+    }
+    for row in &report.profile {
+        let share = row.share * 100.0;
+        print_line(&format!("{:<52} {:>5} {:>9.2} {:>9.1} {share:>6.1}%", row.operation, row.calls, row.ms, row.gflop_per_s))?;
+    }
+    Ok(())
 }

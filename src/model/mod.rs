@@ -8,7 +8,7 @@ mod unet;
 
 pub use init::initialise;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ops::dice_bce::LossParameters;
 use crate::tape::{Shape, Tape};
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,12 @@ pub struct NetworkSpec {
     /// Output channels K, each a potential instance.
     pub channels_out: usize,
 }
+
+/// The deepest network that can be asked for; 2^10 pixels are one at its bottleneck.
+pub const MAX_LEVELS: usize = 10;
+
+/// The most channels at a bottleneck: weights of 9 x 16384 x 16384 are far beyond any use, and products of extents stay within 64 bits.
+pub const MAX_CHANNELS: usize = 16384;
 
 /// What a parameter or buffer is for; decides its initial value and whether Adam touches it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +89,32 @@ impl NetworkSpec {
     /// Input sizes must be multiples of this: 2^levels.
     pub fn size_multiple(&self) -> usize {
         1 << self.levels
+    }
+
+    /// Channels of level `level`, which is twice as many as above it; the bottleneck is level `levels`.
+    pub fn channels_at(&self, level: usize) -> usize {
+        self.base << level
+    }
+
+    /// Checks that the numbers describe a network: at least one channel everywhere, 1 to [`MAX_LEVELS`] levels, channels at the
+    /// bottleneck within [`MAX_CHANNELS`]. The other functions rely on it; recording checks by itself.
+    ///
+    /// # Errors
+    /// If they do not, with the number that is wrong.
+    pub fn check(&self) -> Result<()> {
+        let wrong = |what: &str, found: usize, remedy: String| Err(Error::usage(format!("{what} {found}")).remedy(remedy));
+        if !(1..=MAX_LEVELS).contains(&self.levels) {
+            return wrong("a network cannot have this number of levels:", self.levels, format!("use 1 to {MAX_LEVELS} levels"));
+        }
+        let base_max = MAX_CHANNELS >> self.levels;
+        let counts = [("base", self.base, base_max), ("input", self.channels_in, 1024), ("output", self.channels_out, 1024)];
+        for (what, channels, max) in counts {
+            if !(1..=max).contains(&channels) {
+                let message = format!("a network of {} levels cannot have this number of {what} channels:", self.levels);
+                return wrong(&message, channels, format!("use 1 to {max}"));
+            }
+        }
+        Ok(())
     }
 
     /// All parameters and buffers, in the order of PyTorch's `state_dict`.

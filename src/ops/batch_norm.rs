@@ -16,7 +16,7 @@
 //! (running) statistics nothing is differentiated; inference only.
 
 use super::{Instruction, Op, shape_error};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::tape::{DType, Node, Shape, Tape, ValueId};
 
 /// Input: x [N, H, W, C]. Outputs: mean [C], var [C] (biased).
@@ -100,6 +100,13 @@ impl Op for BatchNormUpdate {
     }
 }
 
+/// Whether mean and var were computed from x on this tape, which the gradient formula assumes.
+fn are_statistics_of(tape: &Tape, x: ValueId, mean_and_var: [ValueId; 2]) -> bool {
+    let is_source =
+        |n: &Node| matches!(n.instruction, Instruction::BatchNormStatistics(_)) && n.inputs == [x] && n.outputs == mean_and_var;
+    tape.nodes().iter().any(is_source)
+}
+
 impl Op for BatchNormApply {
     fn name(&self) -> &'static str {
         "batch_norm_apply"
@@ -122,6 +129,9 @@ impl Op for BatchNormApply {
     ) -> Result<Vec<Option<ValueId>>> {
         let Some(dy) = upstream[0] else { return Ok(vec![None; node.inputs.len()]) };
         let [x, mean, var, gamma] = node.inputs[..4] else { unreachable!("checked when recorded") };
+        if !are_statistics_of(tape, x, [mean, var]) {
+            return Err(Error::usage("batch_norm_apply: with fixed statistics it is for inference and has no adjoint"));
+        }
         let mask = self.relu.then_some(node.outputs[0]);
         let reduce = Instruction::BatchNormGradReduce(BatchNormGradReduce { eps: self.eps, relu: self.relu });
         let inputs: Vec<ValueId> = [dy, x, mean, var].into_iter().chain(mask).collect();

@@ -37,6 +37,10 @@ pub struct Conv2dWeightGrad {
     pub kernel: usize,
 }
 
+fn is_kernel(w: Shape) -> bool {
+    w.0[0] == w.0[1] && matches!(w.0[0], 1 | 3)
+}
+
 impl Op for Conv2d {
     fn name(&self) -> &'static str {
         "conv2d"
@@ -53,8 +57,7 @@ impl Op for Conv2d {
         let ci: usize = images.iter().map(Shape::c).sum();
         let same_size = images.iter().all(|i| i.with_channels(1) == x.with_channels(1));
         let bias_fits = !self.bias || inputs[inputs.len() - 1] == Shape::channels(w.c());
-        let kernel_fits = w.0[0] == w.0[1] && (w.0[0] == 1 || w.0[0] == 3);
-        if !same_size || !bias_fits || !kernel_fits || w.0[2] != ci {
+        if !same_size || !bias_fits || !is_kernel(w) || w.0[2] != ci {
             return Err(fail());
         }
         Ok(vec![(x.with_channels(w.c()), DType::F32)])
@@ -100,8 +103,9 @@ impl Op for Conv2dDataGrad {
     }
 
     fn infer(&self, inputs: &[Shape]) -> Result<Vec<(Shape, DType)>> {
+        let [c0, c1] = self.channels;
         match inputs {
-            [w, dy] if w.c() == dy.c() && w.0[2] == self.channels[0] + self.channels[1] => {
+            [w, dy] if is_kernel(*w) && w.c() == dy.c() && c0 > 0 && w.0[2] == c0 + c1 => {
                 let outputs = self.channels.iter().filter(|&&c| c > 0);
                 Ok(outputs.map(|&c| (dy.with_channels(c), DType::F32)).collect())
             }
@@ -121,8 +125,8 @@ impl Op for Conv2dWeightGrad {
 
     fn infer(&self, inputs: &[Shape]) -> Result<Vec<(Shape, DType)>> {
         let one_size = inputs.windows(2).all(|p| p[0].with_channels(1) == p[1].with_channels(1));
-        if !(2..=3).contains(&inputs.len()) || !one_size {
-            return Err(shape_error(self.name(), inputs, "dy and one or two images of its size"));
+        if !(2..=3).contains(&inputs.len()) || !one_size || !matches!(self.kernel, 1 | 3) {
+            return Err(shape_error(self.name(), inputs, "dy and one or two images of its size, and a kernel of 1 or 3"));
         }
         let ci = inputs[1..].iter().map(Shape::c).sum();
         Ok(vec![(Shape([self.kernel, self.kernel, ci, inputs[0].c()]), DType::F32)])

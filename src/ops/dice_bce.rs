@@ -17,7 +17,7 @@
 //! With u = 0 everywhere the loss's cross-entropy part is 0, not NaN.
 
 use super::{Instruction, Op, shape_error};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::tape::{DType, Node, Shape, Tape, ValueId};
 
 /// What is kept of one image and channel: the sums that give the loss, and hard counts at p >= 0.5.
@@ -90,6 +90,9 @@ impl Op for DiceBce {
         upstream: &[Option<ValueId>],
         wants: &[bool],
     ) -> Result<Vec<Option<ValueId>>> {
+        if upstream[1].is_some() || wants[1] || wants[2] {
+            return Err(Error::usage("dice_bce: only the loss has an adjoint, and only for the logits"));
+        }
         let (Some(dloss), true) = (upstream[0], wants[0]) else { return Ok(vec![None; 3]) };
         let [z, t, u] = node.inputs[..] else { unreachable!("checked when recorded") };
         let grad = Instruction::DiceBceGrad(DiceBceGrad { parameters: self.parameters });

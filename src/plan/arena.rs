@@ -1,13 +1,158 @@
 //! Placement: lifetimes, and a place in one arena for every value.
+//!
+//! Values that are alive at the same time must not overlap. Finding the smallest arena is NP-hard (dynamic storage allocation), so
+//! values are placed greedily, each at the lowest gap that holds it among those placed before it that it meets in time; this is done
+//! in several orders and the smallest arena is kept. No placement can undercut the most bytes that are alive at one step.
 
-use super::{PersistentLayout, Plan, WorkspaceBytes};
-use crate::error::Result;
-use crate::tape::Tape;
+use super::lifetime::{Lifetime, Lifetimes};
+use super::{ALIGNMENT, PersistentLayout, Plan, Region, Slot, Step, WorkspaceBytes};
+use crate::error::{Error, Result};
+use crate::tape::{DType, Residence, Shape, Tape, ValueId};
+use std::cmp::Reverse;
 
-pub(super) fn lay_out_persistent(_tapes: &[&Tape]) -> PersistentLayout {
-    todo!()
+pub(super) fn lay_out_persistent(tapes: &[&Tape]) -> PersistentLayout {
+    let mut layout = PersistentLayout::default();
+    for value in tapes.iter().flat_map(|tape| tape.values()) {
+        let Residence::Persistent(name) = &value.residence else { continue };
+        let slot = Slot { region: Region::Persistent, offset: layout.bytes, shape: value.shape, dtype: value.dtype };
+        match layout.slots.get(name) {
+            Some(known) => assert_eq!(known.shape, value.shape, "persistent value {name} has two shapes in the plans of one run"),
+            None => {
+                layout.bytes += aligned(slot.bytes());
+                layout.slots.insert(name.clone(), slot);
+            }
+        }
+    }
+    layout
 }
 
-pub(super) fn place(_tape: &Tape, _layout: &PersistentLayout, _workspace: WorkspaceBytes<'_>) -> Result<Plan> {
-    todo!()
+pub(super) fn place(tape: &Tape, layout: &PersistentLayout, workspace: WorkspaceBytes<'_>) -> Result<Plan> {
+    let workspaces: Vec<usize> = tape
+        .nodes()
+        .iter()
+        .map(|node| {
+            let shapes = |ids: &[ValueId]| ids.iter().map(|&v| tape.shape(v)).collect::<Vec<_>>();
+            workspace(&node.instruction, &shapes(&node.inputs), &shapes(&node.outputs))
+        })
+        .collect();
+    let lifetimes = Lifetimes::new(tape);
+    let blocks = blocks(tape, &lifetimes, &workspaces);
+    let (offsets, transient_bytes) = pack(&blocks);
+    let mut slots: Vec<Option<Slot>> = persistent_slots(tape, layout)?;
+    let mut scratch: Vec<Option<Slot>> = vec![None; tape.nodes().len()];
+    for (block, offset) in blocks.iter().zip(offsets) {
+        let slot = |shape, dtype| Some(Slot { region: Region::Transient, offset, shape, dtype });
+        match block.owner {
+            Owner::Value(v) => slots[v.index()] = slot(tape.shape(v), tape.values()[v.index()].dtype),
+            Owner::Workspace(step) => scratch[step] = slot(Shape::channels(workspaces[step]), DType::U8),
+        }
+    }
+    let slot_of = |v: &ValueId| slots[v.index()].expect("every value that a node or an output names has a lifetime");
+    let steps = tape.nodes().iter().zip(scratch).map(|(node, workspace)| Step {
+        instruction: node.instruction.clone(),
+        inputs: node.inputs.iter().map(slot_of).collect(),
+        outputs: node.outputs.iter().map(slot_of).collect(),
+        workspace,
+    });
+    let inputs = tape.values().iter().enumerate().filter_map(|(i, value)| match &value.residence {
+        Residence::Input(name) => Some((name.clone(), slots[i].expect("inputs live through the whole run"))),
+        _ => None,
+    });
+    Ok(Plan {
+        steps: steps.collect(),
+        transient_bytes,
+        inputs: inputs.collect(),
+        outputs: tape.outputs().iter().map(|(name, v)| (name.clone(), slot_of(v))).collect(),
+    })
 }
+
+fn persistent_slots(tape: &Tape, layout: &PersistentLayout) -> Result<Vec<Option<Slot>>> {
+    let place = |value: &crate::tape::Value| match &value.residence {
+        Residence::Persistent(name) => match layout.get(name) {
+            Some(slot) if slot.shape == value.shape => Ok(Some(slot)),
+            Some(slot) => Err(Error::run(format!("{name} has shape {:?} in this run, not {:?}", slot.shape, value.shape))),
+            None => Err(Error::run(format!("the plan needs the persistent value {name}, which this run does not keep"))),
+        },
+        _ => Ok(None),
+    };
+    tape.values().iter().map(place).collect()
+}
+
+/// Whose bytes a block holds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Owner {
+    Value(ValueId),
+    /// The scratch memory of this step.
+    Workspace(usize),
+}
+
+/// Bytes that must lie somewhere while they live.
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    owner: Owner,
+    life: Lifetime,
+    bytes: usize,
+}
+
+fn blocks(tape: &Tape, lifetimes: &Lifetimes, workspaces: &[usize]) -> Vec<Block> {
+    let values = lifetimes.iter().map(|(v, life)| {
+        let value = &tape.values()[v.index()];
+        Block { owner: Owner::Value(v), life, bytes: aligned(value.shape.len() * value.dtype.size()) }
+    });
+    let scratch = workspaces.iter().enumerate().filter(|(_, bytes)| **bytes > 0).map(|(step, &bytes)| Block {
+        owner: Owner::Workspace(step),
+        life: Lifetime { from: step, to: step },
+        bytes: aligned(bytes),
+    });
+    values.chain(scratch).collect()
+}
+
+fn aligned(bytes: usize) -> usize {
+    bytes.next_multiple_of(ALIGNMENT)
+}
+
+/// An offset for each block, and the size of the arena. Ties keep the order of the tape, so that the same tape always gives the same
+/// places.
+fn pack(blocks: &[Block]) -> (Vec<usize>, usize) {
+    let orders: [fn(&Block) -> [Reverse<usize>; 2]; 3] = [
+        |b| [Reverse(b.bytes), Reverse(b.life.len())],
+        |b| [Reverse(b.life.len()), Reverse(b.bytes)],
+        |b| [Reverse(b.bytes.saturating_mul(b.life.len())), Reverse(b.bytes)],
+    ];
+    let packings = orders.iter().map(|key| {
+        let mut order: Vec<usize> = (0..blocks.len()).collect();
+        order.sort_by_key(|&i| key(&blocks[i]));
+        pack_in_order(blocks, &order)
+    });
+    packings.min_by_key(|(_, bytes)| *bytes).expect("there is more than one order")
+}
+
+fn pack_in_order(blocks: &[Block], order: &[usize]) -> (Vec<usize>, usize) {
+    let mut offsets = vec![0; blocks.len()];
+    let mut arena_bytes = 0;
+    for (n_placed, &i) in order.iter().enumerate() {
+        let meets = order[..n_placed].iter().filter(|&&j| blocks[j].life.meets(blocks[i].life));
+        let mut taken: Vec<(usize, usize)> = meets.map(|&j| (offsets[j], offsets[j] + blocks[j].bytes)).collect();
+        taken.sort_unstable();
+        offsets[i] = smallest_gap(&taken, blocks[i].bytes);
+        arena_bytes = arena_bytes.max(offsets[i] + blocks[i].bytes);
+    }
+    (offsets, arena_bytes)
+}
+
+/// The start of the smallest gap between the `taken` ranges (sorted by start) that holds `bytes`, or the end of all.
+fn smallest_gap(taken: &[(usize, usize)], bytes: usize) -> usize {
+    let mut best: Option<(usize, usize)> = None;
+    let mut end = 0;
+    for &(from, to) in taken {
+        let gap = from.saturating_sub(end);
+        if gap >= bytes && best.is_none_or(|(smallest, _)| gap < smallest) {
+            best = Some((gap, end));
+        }
+        end = end.max(to);
+    }
+    best.map_or(end, |(_, start)| start)
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 
 mod arena;
 mod fuse;
+mod lifetime;
 mod receipt;
 
 pub use receipt::MemoryReceipt;
@@ -88,7 +89,7 @@ impl PersistentLayout {
 /// What to do on the way from tape to plan.
 #[derive(Clone, Copy, Debug)]
 pub struct PlanOptions {
-    /// Rewrite the list (see `fuse.rs`). Without it the plan runs exactly what was recorded: for tests.
+    /// Rewrite the list (see `fuse/`). Without it the plan runs exactly what was recorded: for tests.
     pub fuse: bool,
 }
 
@@ -108,7 +109,7 @@ impl Plan {
     /// # Errors
     /// If a persistent value of the tape is missing from `layout`.
     pub fn new(tape: &Tape, layout: &PersistentLayout, options: PlanOptions, workspace: WorkspaceBytes<'_>) -> Result<Plan> {
-        let fused = if options.fuse { fuse::fuse(tape)? } else { tape.clone() };
+        let fused = if options.fuse { fuse::fuse(tape) } else { tape.clone() };
         arena::place(&fused, layout, workspace)
     }
 

@@ -1,7 +1,7 @@
 //! The backward pass: adjoints appended to the tape in reverse order.
 
 use super::{Tape, ValueId};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ops::Instruction;
 use crate::ops::add::Add;
 use std::collections::{HashMap, HashSet};
@@ -14,8 +14,12 @@ impl Tape {
     /// `wanted` does not need. A wanted value that `loss` does not depend on is missing from the answer.
     ///
     /// # Errors
-    /// If an operation on the way has no adjoint.
+    /// If an operation on the way has no adjoint, or `seed` has another shape than `loss`.
     pub fn backward(&mut self, loss: ValueId, seed: ValueId, wanted: &[ValueId]) -> Result<HashMap<ValueId, ValueId>> {
+        if self.shape(seed) != self.shape(loss) {
+            let found = format!("{:?} for a loss of shape {:?}", self.shape(seed), self.shape(loss));
+            return Err(Error::usage(format!("backward: the upstream gradient has shape {found}")));
+        }
         let needed = self.values_that_depend_on(wanted);
         let mut gradients: HashMap<ValueId, ValueId> = HashMap::from([(loss, seed)]);
         for index in (0..self.nodes.len()).rev() {
@@ -28,6 +32,7 @@ impl Tape {
             let contributions = node.instruction.op().adjoint(self, &node, &upstream, &wants)?;
             for (&input, contribution) in node.inputs.iter().zip(contributions) {
                 let Some(contribution) = contribution else { continue };
+                assert_eq!(self.shape(contribution), self.shape(input), "gradient of {}", node.instruction.name());
                 let sum = match gradients.get(&input) {
                     Some(&earlier) => self.record_one(Instruction::Add(Add {}), &[earlier, contribution])?,
                     None => contribution,
@@ -49,3 +54,6 @@ impl Tape {
         dependent
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -147,6 +147,16 @@ impl Tape {
         Ok(())
     }
 
+    /// The operations, for rewrites of the list.
+    pub(crate) fn nodes_mut(&mut self) -> &mut Vec<Node> {
+        &mut self.nodes
+    }
+
+    /// A transient value that a rewrite gives to a node as its output.
+    pub(crate) fn transient(&mut self, shape: Shape, dtype: DType) -> ValueId {
+        self.push_value(shape, dtype, Residence::Transient)
+    }
+
     fn push_value(&mut self, shape: Shape, dtype: DType, residence: Residence) -> ValueId {
         self.values.push(Value { shape, dtype, residence });
         ValueId(self.values.len() as u32 - 1)

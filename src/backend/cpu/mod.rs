@@ -1,12 +1,152 @@
 //! The CPU backend: rayon over shapes, SIMD chosen at run time.
+//!
+//! Work is cut by shape, never by the number of threads; every output has one writer, and sums go in a fixed order. So results do
+//! not depend on the number of threads, only on the SIMD level ([`simd::Level`]).
+
+mod adam;
+mod add;
+mod arena;
+mod batch_norm;
+mod channel_sum;
+mod columns;
+mod concat;
+mod conv2d;
+mod conv_transpose2d;
+mod dice_bce;
+mod gemm;
+mod map;
+mod max_pool2d;
+mod pool;
+mod relu;
+mod sigmoid;
+pub mod simd;
+#[cfg(test)]
+mod tests;
+mod weight_grad;
 
 use super::Backend;
 use crate::error::Result;
+use crate::ops::Instruction;
+use crate::plan::{Plan, Slot, Step};
+use crate::tape::Shape;
+use arena::{Arena, Operands};
+use pool::Pool;
+use simd::Level;
+use std::time::Instant;
 
-/// A CPU backend with `threads` threads (0: as many as cores).
+/// A CPU backend with `threads` threads (0: as many as cores), at the level that [`Level::choose`] gives.
 ///
 /// # Errors
-/// If the thread pool cannot be started.
-pub fn open(_threads: usize) -> Result<Box<dyn Backend>> {
-    todo!()
+/// If the thread pool cannot be started, or `UNET_ENGINE_SIMD` names a level that this CPU lacks.
+pub fn open(threads: usize) -> Result<Box<dyn Backend>> {
+    open_at(Level::choose()?, threads)
+}
+
+/// As [`open`], at a given level.
+///
+/// # Errors
+/// If the thread pool cannot be started or this CPU lacks the level.
+pub fn open_at(level: Level, threads: usize) -> Result<Box<dyn Backend>> {
+    let level = Level::parse(level.name())?;
+    Ok(Box::new(Cpu { level, pool: Pool::new(threads)?, arena: Arena::new(0, 0)? }))
+}
+
+struct Cpu {
+    level: Level,
+    pool: Pool,
+    arena: Arena,
+}
+
+impl Backend for Cpu {
+    fn describe(&self) -> String {
+        let plural = if self.pool.threads() == 1 { "" } else { "s" };
+        format!("cpu ({}, {} thread{plural})", self.level.name(), self.pool.threads())
+    }
+
+    fn architecture(&self) -> String {
+        self.level.name().into()
+    }
+
+    fn workspace_bytes(&self, instruction: &Instruction, inputs: &[Shape], _outputs: &[Shape]) -> usize {
+        workspace_bytes(self.level, instruction, inputs)
+    }
+
+    fn allocate(&mut self, persistent_bytes: usize, transient_bytes: usize) -> Result<()> {
+        self.arena = Arena::new(persistent_bytes, transient_bytes)?;
+        Ok(())
+    }
+
+    fn write(&mut self, slot: Slot, bytes: &[u8]) -> Result<()> {
+        self.arena.bytes_mut(slot).copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn read(&self, slot: Slot, bytes: &mut [u8]) -> Result<()> {
+        bytes.copy_from_slice(self.arena.bytes(slot));
+        Ok(())
+    }
+
+    fn run(&mut self, plan: &Plan) -> Result<()> {
+        let (level, arena) = (self.level, &mut self.arena);
+        self.pool.run(&mut || plan.steps.iter().for_each(|step| execute(level, step, arena)));
+        Ok(())
+    }
+
+    fn run_profiled(&mut self, plan: &Plan, seconds: &mut Vec<f64>) -> Result<()> {
+        let (level, arena) = (self.level, &mut self.arena);
+        self.pool.run(&mut || {
+            for step in &plan.steps {
+                let start = Instant::now();
+                execute(level, step, arena);
+                seconds.push(start.elapsed().as_secs_f64());
+            }
+        });
+        Ok(())
+    }
+}
+
+fn workspace_bytes(level: Level, instruction: &Instruction, inputs: &[Shape]) -> usize {
+    match instruction {
+        Instruction::Conv2d(_) => conv2d::forward_workspace(level, inputs),
+        Instruction::Conv2dDataGrad(op) => conv2d::data_grad_workspace(level, op, inputs),
+        Instruction::Conv2dWeightGrad(op) => weight_grad::conv2d_workspace(level, op.kernel, inputs),
+        Instruction::ConvTranspose2d(_) => conv_transpose2d::forward_workspace(level, inputs),
+        Instruction::ConvTranspose2dDataGrad(_) => conv_transpose2d::data_grad_workspace(level, inputs),
+        Instruction::ConvTranspose2dWeightGrad(_) => weight_grad::conv_transpose2d_workspace(level, inputs),
+        Instruction::ChannelSum(_) => channel_sum::workspace(inputs[0]),
+        Instruction::BatchNormStatistics(_) | Instruction::BatchNormGradReduce(_) => batch_norm::reduce_workspace(inputs[0]),
+        Instruction::BatchNormApply(_) | Instruction::BatchNormGradApply(_) => batch_norm::apply_workspace(inputs[0]),
+        Instruction::DiceBce(_) => dice_bce::workspace(inputs[0]),
+        Instruction::DiceBceGrad(_) => dice_bce::grad_workspace(inputs[1]),
+        _ => 0,
+    }
+}
+
+fn execute(level: Level, step: &Step, arena: &mut Arena) {
+    let operands: &mut Operands = &mut arena.operands(step);
+    match &step.instruction {
+        Instruction::Conv2d(op) => conv2d::forward(level, op, operands),
+        Instruction::Conv2dDataGrad(op) => conv2d::data_grad(level, op, operands),
+        Instruction::Conv2dWeightGrad(op) => weight_grad::conv2d(level, op.kernel, operands),
+        Instruction::ConvTranspose2d(_) => conv_transpose2d::forward(level, operands),
+        Instruction::ConvTranspose2dDataGrad(_) => conv_transpose2d::data_grad(level, operands),
+        Instruction::ConvTranspose2dWeightGrad(_) => weight_grad::conv_transpose2d(level, operands),
+        Instruction::ChannelSum(_) => channel_sum::run(level, operands),
+        Instruction::BatchNormStatistics(_) => batch_norm::statistics(level, operands),
+        Instruction::BatchNormUpdate(op) => batch_norm::update(op, operands),
+        Instruction::BatchNormApply(op) => batch_norm::apply(level, op, operands),
+        Instruction::BatchNormGradReduce(op) => batch_norm::grad_reduce(level, op, operands),
+        Instruction::BatchNormGradApply(op) => batch_norm::grad_apply(level, op, operands),
+        Instruction::Relu(_) => relu::forward(level, operands),
+        Instruction::ReluGrad(_) => relu::grad(level, operands),
+        Instruction::MaxPool2d(_) => max_pool2d::forward(level, operands),
+        Instruction::MaxPool2dGrad(_) => max_pool2d::grad(level, operands),
+        Instruction::Add(_) => add::run(level, operands),
+        Instruction::Concat(_) => concat::concat(operands),
+        Instruction::Split(_) => concat::split(operands),
+        Instruction::Sigmoid(_) => sigmoid::run(operands),
+        Instruction::DiceBce(op) => dice_bce::forward(&op.parameters, operands),
+        Instruction::DiceBceGrad(op) => dice_bce::grad(&op.parameters, operands),
+        Instruction::Adam(op) => adam::run(level, op, operands),
+    }
 }

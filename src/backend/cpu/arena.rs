@@ -1,0 +1,165 @@
+//! The two memory regions of a run, and the slices that kernels get from them.
+
+use crate::error::{Error, Result};
+use crate::plan::{ALIGNMENT, Region, Slot, Step};
+use crate::tape::Shape;
+use std::alloc::Layout;
+use std::ptr::NonNull;
+
+/// The most inputs of any instruction (`batch_norm_grad_apply`).
+const MAX_INPUTS: usize = 8;
+/// The most outputs of any instruction (`adam`).
+const MAX_OUTPUTS: usize = 3;
+
+/// Zeroed bytes, aligned for the widest vector load.
+struct Bytes {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: the memory is owned, like a `Box<[u8]>`.
+unsafe impl Send for Bytes {}
+// SAFETY: as above; shared access only reads.
+unsafe impl Sync for Bytes {}
+
+impl Bytes {
+    fn layout(len: usize) -> Option<Layout> {
+        Layout::from_size_align(len.max(ALIGNMENT), ALIGNMENT).ok()
+    }
+
+    fn zeroed(len: usize) -> Result<Bytes> {
+        // SAFETY: the layout's size is not zero.
+        let start = Bytes::layout(len).and_then(|layout| NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) }));
+        let start = start.ok_or_else(|| {
+            Error::device(format!("cannot allocate {} MiB of memory", len >> 20))
+                .remedy("use a smaller --batch, --size or --base")
+        })?;
+        Ok(Bytes { start, len })
+    }
+}
+
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        let layout = Bytes::layout(self.len).expect("it was allocated with this layout");
+        // SAFETY: allocated in `zeroed` with this layout, and dropped once.
+        unsafe { std::alloc::dealloc(self.start.as_ptr(), layout) }
+    }
+}
+
+/// Both regions of a run.
+pub(super) struct Arena {
+    persistent: Bytes,
+    transient: Bytes,
+}
+
+impl Arena {
+    /// Allocates both regions.
+    ///
+    /// # Errors
+    /// If the memory is not there.
+    pub fn new(persistent_bytes: usize, transient_bytes: usize) -> Result<Arena> {
+        Ok(Arena { persistent: Bytes::zeroed(persistent_bytes)?, transient: Bytes::zeroed(transient_bytes)? })
+    }
+
+    /// A slot's bytes.
+    pub fn bytes(&self, slot: Slot) -> &[u8] {
+        // SAFETY: `start` checks the bounds; the memory is initialised, and shared borrows of the arena only read.
+        unsafe { std::slice::from_raw_parts(self.start(slot), slot.bytes()) }
+    }
+
+    /// A slot's bytes, to be written.
+    pub fn bytes_mut(&mut self, slot: Slot) -> &mut [u8] {
+        // SAFETY: as above; the arena is borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.start(slot), slot.bytes()) }
+    }
+
+    /// The values of a step, after a check that nothing that it writes overlaps anything else of it.
+    ///
+    /// # Panics
+    /// If the plan is broken: slots out of bounds, misaligned, or overlapping what is written.
+    pub fn operands<'a>(&'a mut self, step: &'a Step) -> Operands<'a> {
+        assert!(step.inputs.len() <= MAX_INPUTS && step.outputs.len() <= MAX_OUTPUTS, "{} has too many values", step.instruction.name());
+        for (i, written) in step.outputs.iter().chain(&step.workspace).enumerate() {
+            let others = step.outputs.iter().chain(&step.workspace).skip(i + 1).chain(&step.inputs);
+            for other in others {
+                assert!(!overlap(*written, *other), "{}: {written:?} overlaps {other:?}", step.instruction.name());
+            }
+        }
+        // SAFETY: `start` checks bounds; outputs and workspace were just shown to overlap neither one another nor an input, so the
+        // exclusive slices are unique; the arena stays borrowed exclusively for 'a.
+        unsafe {
+            let shared = |slot: &Slot| std::slice::from_raw_parts(self.start(*slot), slot.bytes());
+            let exclusive = |slot: &Slot| std::slice::from_raw_parts_mut(self.start(*slot), slot.bytes());
+            Operands {
+                step,
+                inputs: std::array::from_fn(|i| step.inputs.get(i).map_or(&[][..], shared)),
+                outputs: std::array::from_fn(|i| step.outputs.get(i).map(exclusive)),
+                workspace: step.workspace.as_ref().map(exclusive),
+            }
+        }
+    }
+
+    fn start(&self, slot: Slot) -> *mut u8 {
+        let region = match slot.region {
+            Region::Persistent => &self.persistent,
+            Region::Transient => &self.transient,
+        };
+        let inside = slot.offset.checked_add(slot.bytes()).is_some_and(|end| end <= region.len);
+        assert!(inside && slot.offset.is_multiple_of(ALIGNMENT), "{slot:?} does not lie in its region of {} bytes", region.len);
+        // SAFETY: the offset lies within the allocation.
+        unsafe { region.start.as_ptr().add(slot.offset) }
+    }
+}
+
+fn overlap(a: Slot, b: Slot) -> bool {
+    a.region == b.region && a.offset < b.offset + b.bytes() && b.offset < a.offset + a.bytes()
+}
+
+/// The values of one step. An output and the workspace can be taken once.
+pub(super) struct Operands<'a> {
+    step: &'a Step,
+    inputs: [&'a [u8]; MAX_INPUTS],
+    outputs: [Option<&'a mut [u8]>; MAX_OUTPUTS],
+    workspace: Option<&'a mut [u8]>,
+}
+
+impl<'a> Operands<'a> {
+    pub fn input(&self, index: usize) -> &'a [f32] {
+        bytemuck::cast_slice(self.inputs[index])
+    }
+
+    pub fn input_bytes(&self, index: usize) -> &'a [u8] {
+        self.inputs[index]
+    }
+
+    pub fn input_shape(&self, index: usize) -> Shape {
+        self.step.inputs[index].shape
+    }
+
+    pub fn n_inputs(&self) -> usize {
+        self.step.inputs.len()
+    }
+
+    pub fn output(&mut self, index: usize) -> &'a mut [f32] {
+        bytemuck::cast_slice_mut(self.output_bytes(index))
+    }
+
+    pub fn output_bytes(&mut self, index: usize) -> &'a mut [u8] {
+        self.outputs[index].take().expect("each output is taken once")
+    }
+
+    pub fn output_shape(&self, index: usize) -> Shape {
+        self.step.outputs[index].shape
+    }
+
+    pub fn n_outputs(&self) -> usize {
+        self.step.outputs.len()
+    }
+
+    /// The workspace as numbers of type `T`; empty if the step has none.
+    pub fn workspace<T: bytemuck::Pod>(&mut self) -> &'a mut [T] {
+        let bytes = self.workspace.take().unwrap_or_default();
+        let whole = bytes.len() / size_of::<T>() * size_of::<T>();
+        bytemuck::cast_slice_mut(&mut bytes[..whole])
+    }
+}

@@ -1,0 +1,203 @@
+//! Batch normalisation. Formulas: [`crate::ops::batch_norm`].
+
+use super::arena::Operands;
+use super::columns::{self, Terms};
+use super::map::{self, Elements, Out, load};
+use super::simd::{Lanes, Level};
+use crate::ops::batch_norm::{BatchNormApply, BatchNormGradApply, BatchNormGradReduce, BatchNormUpdate};
+use crate::tape::Shape;
+
+pub(super) fn reduce_workspace(x: Shape) -> usize {
+    columns::workspace(x.pixels(), x.c())
+}
+
+/// Room for three numbers per channel.
+pub(super) fn apply_workspace(x: Shape) -> usize {
+    3 * 4 * x.c()
+}
+
+/// x - shift and its square, shifted by the chunk's first pixel: the variance then suffers no cancellation from a large mean.
+struct Moments<'a> {
+    x: &'a [f32],
+}
+
+impl Terms for Moments<'_> {
+    #[inline(always)]
+    unsafe fn terms<L: Lanes>(&self, at: usize, channel: usize, first: usize) -> [L; 2] {
+        // SAFETY: passed on.
+        unsafe {
+            let d = load::<L>(self.x, at).sub(load::<L>(self.x, first + channel));
+            [d, d.mul(d)]
+        }
+    }
+}
+
+pub(super) fn statistics(level: Level, operands: &mut Operands) {
+    let (x, shape) = (operands.input(0), operands.input_shape(0));
+    let (pixels, channels) = (shape.pixels(), shape.c());
+    let partials = operands.workspace::<f64>();
+    columns::sum(level, &Moments { x }, pixels, channels, partials);
+    let (mean, var) = (operands.output(0), operands.output(1));
+    let (size, n_chunks) = columns::chunks(pixels, channels);
+    for c in 0..channels {
+        // Chan, Golub and LeVeque 1983: (count, mean, sum of squared deviations) of two parts make those of the whole.
+        let (mut count, mut total_mean, mut squares) = (0.0, 0.0, 0.0);
+        for chunk in 0..n_chunks {
+            let n = size.min(pixels - chunk * size) as f64;
+            let sums = &partials[chunk * 2 * channels..][..2 * channels];
+            let (d, d2) = (sums[c], sums[channels + c]);
+            let chunk_mean = f64::from(x[chunk * size * channels + c]) + d / n;
+            let delta = chunk_mean - total_mean;
+            squares += d2 - d * d / n + delta * delta * count * n / (count + n);
+            total_mean += delta * n / (count + n);
+            count += n;
+        }
+        mean[c] = total_mean as f32;
+        var[c] = (squares / count).max(0.0) as f32;
+    }
+}
+
+pub(super) fn update(op: &BatchNormUpdate, operands: &mut Operands) {
+    let unbiased = op.count as f32 / (op.count - 1) as f32;
+    let momentum = op.momentum;
+    for (index, factor) in [(0, 1.0), (1, unbiased)] {
+        let (batch, running) = (operands.input(index), operands.output(index));
+        running.iter_mut().zip(batch).for_each(|(r, b)| *r = (1.0 - momentum) * *r + momentum * factor * b);
+    }
+}
+
+/// 1 / sqrt(var + eps).
+fn inverse_deviation(var: f32, eps: f32) -> f32 {
+    (1.0 / f64::from(var + eps).sqrt()) as f32
+}
+
+struct Apply<'a> {
+    x: &'a [f32],
+    mean: &'a [f32],
+    /// gamma / sqrt(var + eps)
+    scale: &'a [f32],
+    beta: &'a [f32],
+    residual: Option<&'a [f32]>,
+    relu: bool,
+    y: Out,
+}
+
+impl Elements for Apply<'_> {
+    #[inline(always)]
+    unsafe fn at<L: Lanes>(&self, at: usize, c: usize) {
+        // SAFETY: passed on.
+        unsafe {
+            let centred = load::<L>(self.x, at).sub(load(self.mean, c));
+            let mut z = centred.mul_add(load(self.scale, c), load(self.beta, c));
+            if let Some(residual) = self.residual {
+                z = z.add(load(residual, at));
+            }
+            self.y.store(at, if self.relu { z.relu() } else { z });
+        }
+    }
+}
+
+pub(super) fn apply(level: Level, op: &BatchNormApply, operands: &mut Operands) {
+    let shape = operands.input_shape(0);
+    let (mean, var, gamma, beta) = (operands.input(1), operands.input(2), operands.input(3), operands.input(4));
+    let scale = &mut operands.workspace::<f32>()[..shape.c()];
+    for (c, scale) in scale.iter_mut().enumerate() {
+        *scale = gamma[c] * inverse_deviation(var[c], op.eps);
+    }
+    let residual = op.residual.then(|| operands.input(5));
+    let y = Out::new(operands.output(0), shape.len());
+    let work = Apply { x: operands.input(0), mean, scale, beta, residual, relu: op.relu, y };
+    map::pixels(level, &work, shape.pixels(), shape.c());
+}
+
+/// dz and dz (x - mean).
+struct GradTerms<'a> {
+    dy: &'a [f32],
+    x: &'a [f32],
+    mean: &'a [f32],
+    y: Option<&'a [f32]>,
+}
+
+impl GradTerms<'_> {
+    #[inline(always)]
+    unsafe fn dz_and_centred<L: Lanes>(&self, at: usize, c: usize) -> [L; 2] {
+        // SAFETY: passed on.
+        unsafe {
+            let mut dz = load::<L>(self.dy, at);
+            if let Some(y) = self.y {
+                dz = dz.where_positive(load(y, at));
+            }
+            [dz, load::<L>(self.x, at).sub(load(self.mean, c))]
+        }
+    }
+}
+
+impl Terms for GradTerms<'_> {
+    #[inline(always)]
+    unsafe fn terms<L: Lanes>(&self, at: usize, channel: usize, _first: usize) -> [L; 2] {
+        // SAFETY: passed on.
+        unsafe {
+            let [dz, centred] = self.dz_and_centred::<L>(at, channel);
+            [dz, dz.mul(centred)]
+        }
+    }
+}
+
+pub(super) fn grad_reduce(level: Level, op: &BatchNormGradReduce, operands: &mut Operands) {
+    let shape = operands.input_shape(0);
+    let y = op.relu.then(|| operands.input(4));
+    let terms = GradTerms { dy: operands.input(0), x: operands.input(1), mean: operands.input(2), y };
+    let var = operands.input(3);
+    let partials = operands.workspace::<f64>();
+    columns::sum(level, &terms, shape.pixels(), shape.c(), partials);
+    let (dgamma, dbeta) = (operands.output(0), operands.output(1));
+    columns::combine(partials, shape.pixels(), shape.c(), |c, [dz, dz_centred]| {
+        dbeta[c] = dz as f32;
+        dgamma[c] = (dz_centred / f64::from(var[c] + op.eps).sqrt()) as f32;
+    });
+}
+
+/// dx = scale dz - (offset + slope (x - mean)) with numbers per channel.
+struct GradApply<'a> {
+    terms: GradTerms<'a>,
+    scale: &'a [f32],
+    offset: &'a [f32],
+    slope: &'a [f32],
+    dx: Out,
+    dresidual: Option<Out>,
+}
+
+impl Elements for GradApply<'_> {
+    #[inline(always)]
+    unsafe fn at<L: Lanes>(&self, at: usize, c: usize) {
+        // SAFETY: passed on.
+        unsafe {
+            let [dz, centred] = self.terms.dz_and_centred::<L>(at, c);
+            let through_statistics = centred.mul_add(load(self.slope, c), load(self.offset, c));
+            self.dx.store(at, dz.mul(load(self.scale, c)).sub(through_statistics));
+            if let Some(dresidual) = self.dresidual {
+                dresidual.store(at, dz);
+            }
+        }
+    }
+}
+
+pub(super) fn grad_apply(level: Level, op: &BatchNormGradApply, operands: &mut Operands) {
+    let shape = operands.input_shape(0);
+    let [var, gamma, dgamma, dbeta] = [3, 4, 5, 6].map(|i| operands.input(i));
+    let (scale, rest) = operands.workspace::<f32>().split_at_mut(shape.c());
+    let (offset, slope) = rest.split_at_mut(shape.c());
+    let count = shape.pixels() as f32;
+    for c in 0..shape.c() {
+        let inverse = inverse_deviation(var[c], op.eps);
+        scale[c] = gamma[c] * inverse;
+        offset[c] = scale[c] * dbeta[c] / count;
+        slope[c] = scale[c] * inverse * dgamma[c] / count;
+    }
+    let y = op.relu.then(|| operands.input(7));
+    let terms = GradTerms { dy: operands.input(0), x: operands.input(1), mean: operands.input(2), y };
+    let dx = Out::new(operands.output(0), shape.len());
+    let dresidual = op.residual.then(|| Out::new(operands.output(1), shape.len()));
+    let work = GradApply { terms, scale, offset, slope: &slope[..shape.c()], dx, dresidual };
+    map::pixels(level, &work, shape.pixels(), shape.c());
+}

@@ -1,0 +1,31 @@
+//! Sum per channel. Formula: [`crate::ops::channel_sum`].
+
+use super::arena::Operands;
+use super::columns::{self, Terms};
+use super::map::load;
+use super::simd::{Lanes, Level};
+use crate::tape::Shape;
+
+pub(super) fn workspace(x: Shape) -> usize {
+    columns::workspace(x.pixels(), x.c())
+}
+
+struct Values<'a> {
+    x: &'a [f32],
+}
+
+impl Terms for Values<'_> {
+    #[inline(always)]
+    unsafe fn terms<L: Lanes>(&self, at: usize, _channel: usize, _first: usize) -> [L; 2] {
+        // SAFETY: passed on.
+        unsafe { [load(self.x, at), L::splat(0.0)] }
+    }
+}
+
+pub(super) fn run(level: Level, operands: &mut Operands) {
+    let shape = operands.input_shape(0);
+    let partials = operands.workspace::<f64>();
+    columns::sum(level, &Values { x: operands.input(0) }, shape.pixels(), shape.c(), partials);
+    let y = operands.output(0);
+    columns::combine(partials, shape.pixels(), shape.c(), |c, [sum, _]| y[c] = sum as f32);
+}

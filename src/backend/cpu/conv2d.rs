@@ -1,0 +1,191 @@
+//! Convolution and the gradient of its data, as implicit products ([`super::gemm`]). The gradient is the same product with flipped,
+//! transposed weights. Formulas: [`crate::ops::conv2d`].
+
+use super::arena::Operands;
+use super::gemm::{Gemm, MAX_PATCH, MAX_ROWS, Packing, Pixels, Target, Tile, pack, packed_len};
+use super::simd::Level;
+use crate::ops::conv2d::{Conv2d, Conv2dDataGrad};
+use crate::tape::Shape;
+
+/// Zeros and packed weights.
+pub(super) fn forward_workspace(level: Level, inputs: &[Shape]) -> usize {
+    let w = inputs[0];
+    4 * (zeros_len(w.0[2]) + packed_len(level, w.0[0] * w.0[1] * w.0[2], w.c()))
+}
+
+/// Zeros and packed weights.
+pub(super) fn data_grad_workspace(level: Level, op: &Conv2dDataGrad, inputs: &[Shape]) -> usize {
+    let w = inputs[0];
+    let depth = w.0[0] * w.0[1] * w.c();
+    4 * (zeros_len(w.c()) + op.channels.iter().map(|&c| packed_len(level, depth, c)).sum::<usize>())
+}
+
+/// Floats of zeros that taps outside the image read: all channels of a pixel, rounded up to a cache line.
+fn zeros_len(channels: usize) -> usize {
+    channels.next_multiple_of(16)
+}
+
+pub(super) fn forward(level: Level, op: &Conv2d, operands: &mut Operands) {
+    let (w, x) = (operands.input_shape(0), operands.input_shape(1));
+    let [r, s, ci, co] = w.0;
+    let second = if op.two_inputs { operands.input(2) } else { &[] };
+    let channels = [x.c(), ci - x.c()];
+    let (zeros, packed) = operands.workspace::<f32>().split_at_mut(zeros_len(ci));
+    zeros.fill(0.0);
+    pack(level, Packing::Forward, operands.input(0), [r * s, ci, co], co, packed);
+    let window = Window { images: [operands.input(1), second], channels, kernel: r, size: x, zeros };
+    let bias = op.bias.then(|| operands.input(operands.n_inputs() - 1));
+    let target = Target::new(operands.output(0), co);
+    window.run(level, packed, &[target], bias);
+}
+
+pub(super) fn data_grad(level: Level, op: &Conv2dDataGrad, operands: &mut Operands) {
+    let (w, dy) = (operands.input_shape(0), operands.input_shape(1));
+    let [r, s, ci, co] = w.0;
+    let (zeros, packed) = operands.workspace::<f32>().split_at_mut(zeros_len(co));
+    zeros.fill(0.0);
+    let (mut from, mut packed_from) = (0, 0);
+    for channels in op.channels {
+        pack(level, Packing::Flipped(from), operands.input(0), [r * s, ci, co], channels, &mut packed[packed_from..]);
+        from += channels;
+        packed_from += packed_len(level, r * s * co, channels);
+    }
+    let window = Window { images: [operands.input(1), &[]], channels: [co, 0], kernel: r, size: dy, zeros };
+    let first = op.channels.iter().position(|&c| c > 0).expect("checked when recorded");
+    let mut targets = [Target::new(operands.output(0), op.channels[first]); 2];
+    if operands.n_outputs() == 2 {
+        targets[1] = Target::new(operands.output(1), op.channels[1]);
+    }
+    window.run(level, packed, &targets[..operands.n_outputs()], None);
+}
+
+/// A square neighbourhood over one or two images.
+struct Window<'a> {
+    images: [&'a [f32]; 2],
+    /// 0 for an image that is not there.
+    channels: [usize; 2],
+    kernel: usize,
+    size: Shape,
+    zeros: &'a [f32],
+}
+
+impl Window<'_> {
+    fn run(&self, level: Level, packed: &[f32], targets: &[Target], bias: Option<&[f32]>) {
+        let channels_in = self.channels[0] + self.channels[1];
+        for (image, channels) in self.images.iter().zip(self.channels) {
+            assert_eq!(image.len(), self.size.pixels() * channels, "an image of {channels} channels");
+        }
+        assert!(self.zeros.len() >= channels_in, "zeros for all channels");
+        let depth = self.kernel * self.kernel * channels_in;
+        Gemm { level, pixels: self, n_pixels: self.size.pixels(), depth, channels_in, packed, targets, bias }.run();
+    }
+
+    /// Whether the whole neighbourhood is copied: few channels make segments too short to be worth their overhead.
+    #[inline(always)]
+    fn is_patch(&self) -> bool {
+        self.kernel * self.kernel * (self.channels[0] + self.channels[1]) <= MAX_PATCH
+    }
+
+    /// Coordinates (row of all images, y, x) of pixel `p`.
+    #[inline(always)]
+    fn coordinates(&self, p: usize) -> [usize; 3] {
+        let row = p / self.size.w();
+        [row, row % self.size.h(), p % self.size.w()]
+    }
+
+    /// The pixel under tap (r, s) of the pixel at `p`, if it lies in the image.
+    #[inline(always)]
+    fn neighbour(&self, p: usize, y: usize, x: usize, r: usize, s: usize) -> Option<usize> {
+        let pad = self.kernel / 2;
+        let inside = (pad..self.size.h() + pad).contains(&(y + r)) && (pad..self.size.w() + pad).contains(&(x + s));
+        inside.then(|| p + r * self.size.w() + s - pad * self.size.w() - pad)
+    }
+
+    /// A tile within one row, whose columns all lie inside: pointers follow one another.
+    #[inline(always)]
+    unsafe fn gather_inner(&self, tile: &mut Tile, p: usize, y: usize, x: usize) {
+        let depth = self.channels[0] + self.channels[1];
+        for tap in 0..self.kernel * self.kernel {
+            let (r, s) = (tap / self.kernel, tap % self.kernel);
+            let Some(q) = self.neighbour(p, y, x, r, s) else { continue };
+            let mut row = tap * depth;
+            for (image, channels) in self.images.iter().zip(self.channels) {
+                if channels > 0 {
+                    let first = image.as_ptr().wrapping_add(q * channels);
+                    tile.push(std::array::from_fn(|m| first.wrapping_add(m * channels)), row, channels);
+                    row += channels;
+                }
+            }
+        }
+    }
+
+    /// Any tile: each pixel for itself.
+    #[inline(never)]
+    unsafe fn gather_edge(&self, tile: &mut Tile, first: usize, count: usize) {
+        let depth = self.channels[0] + self.channels[1];
+        let pixels: [usize; MAX_ROWS] = std::array::from_fn(|m| first + m.min(count - 1));
+        let at = pixels.map(|p| self.coordinates(p));
+        for tap in 0..self.kernel * self.kernel {
+            let (r, s) = (tap / self.kernel, tap % self.kernel);
+            let under: [Option<usize>; MAX_ROWS] =
+                std::array::from_fn(|m| self.neighbour(pixels[m], at[m][1], at[m][2], r, s));
+            if under.iter().all(Option::is_none) {
+                continue;
+            }
+            let mut row = tap * depth;
+            for (image, channels) in self.images.iter().zip(self.channels) {
+                if channels > 0 {
+                    let x = under.map(|q| q.map_or(self.zeros.as_ptr(), |q| image[q * channels..].as_ptr()));
+                    tile.push(x, row, channels);
+                    row += channels;
+                }
+            }
+        }
+    }
+
+    #[inline(never)]
+    unsafe fn gather_patch(&self, tile: &mut Tile, first: usize, count: usize, rows: usize) {
+        let (taps, c0) = (self.kernel * self.kernel, self.channels[0]);
+        let depth = c0 + self.channels[1];
+        for m in 0..rows {
+            let p = first + m.min(count - 1);
+            let [_, y, x] = self.coordinates(p);
+            for tap in 0..taps {
+                let out = &mut tile.patch[m * MAX_PATCH + tap * depth..][..depth];
+                match self.neighbour(p, y, x, tap / self.kernel, tap % self.kernel) {
+                    Some(q) => {
+                        out[..c0].copy_from_slice(&self.images[0][q * c0..][..c0]);
+                        out[c0..].copy_from_slice(&self.images[1][q * self.channels[1]..][..self.channels[1]]);
+                    }
+                    None => out.fill(0.0),
+                }
+            }
+        }
+        let patch = tile.patch.as_ptr();
+        tile.push(std::array::from_fn(|m| patch.wrapping_add(m * MAX_PATCH)), 0, taps * depth);
+    }
+}
+
+impl Pixels for Window<'_> {
+    // The pointers hold: a neighbour lies inside its image, whose length `run` has checked; zeros are as long as any segment.
+    #[inline(always)]
+    unsafe fn gather(&self, tile: &mut Tile, first: usize, count: usize, rows: usize) {
+        let pad = self.kernel / 2;
+        let [_, y, x] = self.coordinates(first);
+        // SAFETY: as said above.
+        unsafe {
+            if self.is_patch() {
+                self.gather_patch(tile, first, count, rows);
+            } else if count == rows && x >= pad && x + rows + pad <= self.size.w() {
+                self.gather_inner(tile, first, y, x);
+            } else {
+                self.gather_edge(tile, first, count);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn target(&self, p: usize) -> usize {
+        p
+    }
+}

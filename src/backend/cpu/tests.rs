@@ -1,0 +1,280 @@
+//! The convolutions and reductions against plain loops in f64, at every level that this CPU has and at several thread counts.
+
+use super::open_at;
+use super::simd::Level;
+use crate::backend::Session;
+use crate::ops::Instruction;
+use crate::ops::batch_norm::{BatchNormApply, BatchNormGradApply, BatchNormGradReduce, BatchNormStatistics};
+use crate::ops::channel_sum::ChannelSum;
+use crate::ops::conv_transpose2d::{ConvTranspose2d, ConvTranspose2dDataGrad, ConvTranspose2dWeightGrad};
+use crate::ops::conv2d::{Conv2d, Conv2dDataGrad, Conv2dWeightGrad};
+use crate::plan::PlanOptions;
+use crate::random::{Philox, Purpose};
+use crate::tape::{DType, Shape, Tape};
+
+type Tensor = (Shape, Vec<f32>);
+
+fn random(shape: Shape, stream: u32) -> Tensor {
+    let mut rng = Philox::new(11, 0, stream, Purpose::Bench);
+    (shape, (0..shape.len()).map(|_| rng.range(-1.0, 1.0)).collect())
+}
+
+/// Runs one instruction and returns its outputs.
+fn run(level: Level, threads: usize, instruction: &Instruction, inputs: &[Tensor]) -> Vec<Vec<f32>> {
+    let mut tape = Tape::new();
+    let ids: Vec<_> = inputs.iter().enumerate().map(|(i, (s, _))| tape.input(&format!("i{i}"), *s, DType::F32)).collect();
+    let outputs = tape.record(instruction.clone(), &ids).unwrap();
+    outputs.iter().enumerate().for_each(|(i, &o)| tape.output(&format!("o{i}"), o));
+    let mut session = Session::new(open_at(level, threads).unwrap(), &[&tape], PlanOptions { fuse: false }).unwrap();
+    inputs.iter().enumerate().for_each(|(i, (_, data))| session.write_input(0, &format!("i{i}"), data).unwrap());
+    // Twice: what the first run left in the workspace must not matter.
+    session.run(0).unwrap();
+    session.run(0).unwrap();
+    let mut read = Vec::new();
+    for (i, &o) in outputs.iter().enumerate() {
+        let mut data = vec![0.0; tape.shape(o).len()];
+        session.read_output(0, &format!("o{i}"), &mut data).unwrap();
+        read.push(data);
+    }
+    read
+}
+
+/// Checks an instruction against `expected` (with the sum of absolute terms of each output) at all levels, and that 1, 2 and 4
+/// threads give the same bits.
+fn check(name: &str, instruction: &Instruction, inputs: &[Tensor], expected: &[Vec<(f64, f64)>]) {
+    for level in Level::ALL.into_iter().filter(|l| l.is_available()) {
+        let one = run(level, 1, instruction, inputs);
+        for threads in [2, 4] {
+            let many = run(level, threads, instruction, inputs);
+            let same = one.iter().flatten().zip(many.iter().flatten()).all(|(a, b)| a.to_bits() == b.to_bits());
+            assert!(same, "{name} at {level:?}: {threads} threads give other bits than one");
+        }
+        assert_eq!(one.len(), expected.len());
+        for (o, (found, expected)) in one.iter().zip(expected).enumerate() {
+            assert_eq!(found.len(), expected.len(), "{name}: output {o}");
+            for (i, (found, (value, magnitude))) in found.iter().zip(expected).enumerate() {
+                // Terms are rounded at most once each and summed in an order with an error below 2^-24 sqrt(terms) of their size;
+                // 2^-18 covers sums of some thousand terms.
+                let bound = 4e-6 * magnitude + 1e-7;
+                let error = (f64::from(*found) - value).abs();
+                assert!(error <= bound, "{name} at {level:?}: output {o}[{i}] is {found}, not {value} (allowed {bound:e})");
+            }
+        }
+    }
+}
+
+fn at(s: Shape, n: usize, y: usize, x: usize, c: usize) -> usize {
+    ((n * s.h() + y) * s.w() + x) * s.c() + c
+}
+
+/// Calls `f(output pixel, input pixel, tap)` for all taps inside the image.
+fn each_tap(image: Shape, kernel: usize, mut f: impl FnMut([usize; 3], [usize; 3], [usize; 2])) {
+    let pad = kernel / 2;
+    for n in 0..image.n() {
+        for y in 0..image.h() {
+            for x in 0..image.w() {
+                for r in 0..kernel {
+                    for s in 0..kernel {
+                        let (yy, xx) = (y + r, x + s);
+                        if yy >= pad && xx >= pad && yy - pad < image.h() && xx - pad < image.w() {
+                            f([n, y, x], [n, yy - pad, xx - pad], [r, s]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn term(sum: &mut (f64, f64), a: f32, b: f32) {
+    let product = f64::from(a) * f64::from(b);
+    sum.0 += product;
+    sum.1 += product.abs();
+}
+
+/// [n, h, w, c0, c1, co, kernel]
+const CONVOLUTIONS: [[usize; 7]; 12] = [
+    [1, 1, 1, 1, 0, 1, 3],
+    [1, 1, 1, 3, 0, 17, 1],
+    [3, 5, 7, 1, 0, 8, 3],
+    [1, 4, 3, 3, 0, 65, 3],
+    [3, 3, 2, 8, 0, 3, 3],
+    [1, 9, 13, 17, 0, 17, 3],
+    [2, 6, 11, 5, 3, 33, 3],
+    [1, 8, 8, 65, 0, 1, 1],
+    [1, 5, 40, 8, 17, 16, 3],
+    [3, 1, 9, 2, 1, 5, 3],
+    [1, 3, 300, 6, 0, 4, 3],
+    [1, 70, 70, 4, 4, 2, 3],
+];
+
+fn conv_inputs([n, h, w, c0, c1, co, k]: [usize; 7]) -> (Tensor, Tensor, Tensor, Tensor) {
+    let weights = random(Shape([k, k, c0 + c1, co]), 1);
+    let x0 = random(Shape::image(n, h, w, c0), 2);
+    let x1 = random(Shape::image(n, h, w, c1), 3);
+    (weights, x0, x1, random(Shape::image(n, h, w, co), 4))
+}
+
+/// The concatenation over channels.
+fn concat(a: &Tensor, b: &Tensor) -> Tensor {
+    let shape = a.0.with_channels(a.0.c() + b.0.c());
+    let mut data = Vec::new();
+    for p in 0..shape.pixels() {
+        data.extend(&a.1[p * a.0.c()..(p + 1) * a.0.c()]);
+        data.extend(&b.1[p * b.0.c()..(p + 1) * b.0.c()]);
+    }
+    (shape, data)
+}
+
+#[test]
+fn conv2d_forward() {
+    for case in CONVOLUTIONS {
+        let (w, x0, x1, dy) = conv_inputs(case);
+        let (x, co) = (concat(&x0, &x1), dy.0.c());
+        let bias = random(Shape::channels(co), 5);
+        let mut y: Vec<(f64, f64)> = (0..dy.0.len()).map(|i| (f64::from(bias.1[i % co]), 1.0)).collect();
+        each_tap(dy.0, case[6], |[n, oy, ox], [_, iy, ix], [r, s]| {
+            for c in 0..co {
+                for ci in 0..x.0.c() {
+                    term(&mut y[at(dy.0, n, oy, ox, c)], x.1[at(x.0, n, iy, ix, ci)], w.1[at(w.0, r, s, ci, c)]);
+                }
+            }
+        });
+        let two_inputs = case[4] > 0;
+        let inputs: Vec<Tensor> = [w, x0].into_iter().chain(two_inputs.then_some(x1)).chain([bias]).collect();
+        check(&format!("conv2d {case:?}"), &Instruction::Conv2d(Conv2d { two_inputs, bias: true }), &inputs, &[y]);
+    }
+}
+
+#[test]
+fn conv2d_gradients() {
+    for case in CONVOLUTIONS {
+        let (w, x0, x1, dy) = conv_inputs(case);
+        let (x, co) = (concat(&x0, &x1), dy.0.c());
+        let mut dw = vec![(0.0, 0.0); w.0.len()];
+        let mut dx = [vec![(0.0, 0.0); x0.0.len()], vec![(0.0, 0.0); x1.0.len()]];
+        each_tap(dy.0, case[6], |[n, oy, ox], [_, iy, ix], [r, s]| {
+            for c in 0..co {
+                let upstream = dy.1[at(dy.0, n, oy, ox, c)];
+                for ci in 0..x.0.c() {
+                    term(&mut dw[at(w.0, r, s, ci, c)], x.1[at(x.0, n, iy, ix, ci)], upstream);
+                    let (image, shape, ci_in) = if ci < case[3] { (0, x0.0, ci) } else { (1, x1.0, ci - case[3]) };
+                    term(&mut dx[image][at(shape, n, iy, ix, ci_in)], w.1[at(w.0, r, s, ci, c)], upstream);
+                }
+            }
+        });
+        let dx: Vec<_> = dx.into_iter().filter(|d| !d.is_empty()).collect();
+        let op = Instruction::Conv2dDataGrad(Conv2dDataGrad { channels: [case[3], case[4]] });
+        check(&format!("conv2d_data_grad {case:?}"), &op, &[w, dy.clone()], &dx);
+        let inputs: Vec<Tensor> = [dy, x0].into_iter().chain((case[4] > 0).then_some(x1)).collect();
+        let op = Instruction::Conv2dWeightGrad(Conv2dWeightGrad { kernel: case[6] });
+        check(&format!("conv2d_weight_grad {case:?}"), &op, &inputs, &[dw]);
+    }
+}
+
+#[test]
+fn conv_transpose2d_all() {
+    for [n, h, w, ci, co] in [[1, 1, 1, 1, 1], [3, 2, 5, 8, 3], [1, 7, 6, 17, 65], [1, 5, 3, 65, 17], [2, 33, 40, 3, 8]] {
+        let weights = random(Shape([2, 2, ci, co]), 1);
+        let (x, bias) = (random(Shape::image(n, h, w, ci), 2), random(Shape::channels(co), 3));
+        let dy = random(Shape::image(n, 2 * h, 2 * w, co), 4);
+        let mut y: Vec<(f64, f64)> = (0..dy.0.len()).map(|i| (f64::from(bias.1[i % co]), 1.0)).collect();
+        let mut dx = vec![(0.0, 0.0); x.0.len()];
+        let mut dw = vec![(0.0, 0.0); weights.0.len()];
+        each_tap(x.0, 1, |[n, py, px], _, _| {
+            for (r, s) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+                for c in 0..co {
+                    let o = at(dy.0, n, 2 * py + r, 2 * px + s, c);
+                    for i in 0..ci {
+                        let (xi, wi) = (at(x.0, n, py, px, i), at(weights.0, r, s, i, c));
+                        term(&mut y[o], x.1[xi], weights.1[wi]);
+                        term(&mut dx[xi], weights.1[wi], dy.1[o]);
+                        term(&mut dw[wi], x.1[xi], dy.1[o]);
+                    }
+                }
+            }
+        });
+        let name = format!("conv_transpose2d {:?}", [n, h, w, ci, co]);
+        check(&name, &Instruction::ConvTranspose2d(ConvTranspose2d {}), &[weights.clone(), x.clone(), bias], &[y]);
+        let op = Instruction::ConvTranspose2dDataGrad(ConvTranspose2dDataGrad {});
+        check(&name, &op, &[weights, dy.clone()], &[dx]);
+        check(&name, &Instruction::ConvTranspose2dWeightGrad(ConvTranspose2dWeightGrad {}), &[dy, x], &[dw]);
+    }
+}
+
+/// Images for reductions: odd, tiny, several chunks.
+const IMAGES: [[usize; 4]; 6] = [[1, 1, 2, 1], [3, 1, 1, 3], [1, 5, 7, 8], [3, 9, 4, 17], [1, 3, 5, 65], [2, 40, 60, 33]];
+
+/// The sum over pixels of `f(element)` for each channel, and of its absolute value.
+fn per_channel(shape: Shape, f: impl Fn(usize) -> f64) -> Vec<(f64, f64)> {
+    let mut sums = vec![(0.0, 0.0); shape.c()];
+    for i in 0..shape.len() {
+        let sum = &mut sums[i % shape.c()];
+        sum.0 += f(i);
+        sum.1 += f(i).abs();
+    }
+    sums
+}
+
+#[test]
+fn statistics_survive_a_large_mean() {
+    for image in IMAGES {
+        let (shape, mut x) = random(Shape(image), 1);
+        x.iter_mut().for_each(|x| *x += 1000.0);
+        let count = shape.pixels() as f64;
+        let mean: Vec<f64> = per_channel(shape, |i| f64::from(x[i])).iter().map(|s| s.0 / count).collect();
+        let var = per_channel(shape, |i| (f64::from(x[i]) - mean[i % shape.c()]).powi(2) / count);
+        let mean = mean.iter().map(|&m| (m, m.abs())).collect();
+        check(&format!("statistics {image:?}"), &Instruction::BatchNormStatistics(BatchNormStatistics {}), &[(shape, x)], &[mean, var]);
+    }
+}
+
+#[test]
+fn channel_sums() {
+    for image in IMAGES {
+        let (shape, x) = random(Shape(image), 1);
+        let expected = per_channel(shape, |i| f64::from(x[i]));
+        check(&format!("channel_sum {image:?}"), &Instruction::ChannelSum(ChannelSum {}), &[(shape, x)], &[expected]);
+    }
+}
+
+#[test]
+fn batch_norm_forward_and_gradients() {
+    let eps = 1e-5;
+    for (image, residual, relu) in IMAGES.into_iter().flat_map(|i| [(i, false, true), (i, true, true), (i, true, false)]) {
+        let (x, dy, skip) = (random(Shape(image), 1), random(Shape(image), 2), random(Shape(image), 3));
+        let (shape, c) = (x.0, x.0.c());
+        let vector = |stream, low: f32| {
+            let (s, v) = random(Shape::channels(c), stream);
+            (s, v.iter().map(|v| low + v.abs()).collect::<Vec<f32>>())
+        };
+        let (mean, var, gamma, beta) = (vector(4, -0.5), vector(5, 0.3), vector(6, 0.5), vector(7, -0.5));
+        let f = |v: &Tensor, i: usize| f64::from(v.1[i % c]);
+        let inverse = |i| 1.0 / (f(&var, i) + f64::from(eps)).sqrt();
+        let xhat = |i: usize| (f64::from(x.1[i]) - f(&mean, i)) * inverse(i);
+        let z = |i: usize| f(&gamma, i) * xhat(i) + f(&beta, i) + if residual { f64::from(skip.1[i]) } else { 0.0 };
+        let y: Vec<f64> = (0..shape.len()).map(|i| if relu { z(i).max(0.0) } else { z(i) }).collect();
+        let name = format!("batch_norm {image:?} residual {residual} relu {relu}");
+        let apply = Instruction::BatchNormApply(BatchNormApply { eps, residual, relu });
+        let inputs: Vec<Tensor> =
+            [x.clone(), mean.clone(), var.clone(), gamma.clone(), beta.clone()].into_iter().chain(residual.then_some(skip)).collect();
+        check(&name, &apply, &inputs, &[y.iter().map(|&y| (y, 4.0)).collect()]);
+
+        let y32 = (shape, y.iter().map(|&y| y as f32).collect::<Vec<f32>>());
+        let dz = |i: usize| if relu && y32.1[i] <= 0.0 { 0.0 } else { f64::from(dy.1[i]) };
+        let (dbeta, dgamma) = (per_channel(shape, dz), per_channel(shape, |i| dz(i) * xhat(i)));
+        let reduce = Instruction::BatchNormGradReduce(BatchNormGradReduce { eps, relu });
+        let mask = relu.then_some(y32.clone());
+        let inputs: Vec<Tensor> = [dy.clone(), x.clone(), mean.clone(), var.clone()].into_iter().chain(mask.clone()).collect();
+        check(&name, &reduce, &inputs, &[dgamma.clone(), dbeta.clone()]);
+
+        let given = |v: &[(f64, f64)]| (Shape::channels(c), v.iter().map(|s| s.0 as f32).collect::<Vec<f32>>());
+        let (dgamma, dbeta, m) = (given(&dgamma), given(&dbeta), shape.pixels() as f64);
+        let dx = |i: usize| f(&gamma, i) * inverse(i) * (dz(i) - f(&dbeta, i) / m - xhat(i) * f(&dgamma, i) / m);
+        let mut expected = vec![(0..shape.len()).map(|i| (dx(i), 4.0)).collect::<Vec<_>>()];
+        expected.extend(residual.then(|| (0..shape.len()).map(|i| (dz(i), 1.0)).collect()));
+        let op = Instruction::BatchNormGradApply(BatchNormGradApply { eps, residual, relu });
+        let inputs: Vec<Tensor> = [dy, x, mean, var, gamma, dgamma, dbeta].into_iter().chain(mask).collect();
+        check(&name, &op, &inputs, &expected);
+    }
+}

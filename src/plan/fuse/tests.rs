@@ -1,0 +1,106 @@
+use super::*;
+use crate::model::{Arch, NetworkSpec};
+use crate::ops::Instruction;
+use crate::ops::dice_bce::LossParameters;
+use crate::tape::{Residence, Shape};
+use std::collections::BTreeMap;
+
+fn spec(arch: Arch, levels: usize) -> NetworkSpec {
+    NetworkSpec { arch, base: 4, levels, channels_in: 1, channels_out: 2 }
+}
+
+fn training(arch: Arch, levels: usize) -> Tape {
+    let loss = LossParameters { alpha: 0.5, smooth: 1.0, class_weight: 1.0, focal_gamma: 0.0 };
+    spec(arch, levels).record_training(2, [32, 32], loss).unwrap()
+}
+
+fn counts(tape: &Tape) -> BTreeMap<&'static str, usize> {
+    let mut counts = BTreeMap::new();
+    tape.nodes().iter().for_each(|n| *counts.entry(n.instruction.name()).or_default() += 1);
+    counts
+}
+
+/// Every node's shapes fit its own rule, every transient value is written once and before it is read.
+fn assert_sound(tape: &Tape) {
+    let mut written: Vec<bool> = tape.values().iter().map(|v| v.residence != Residence::Transient).collect();
+    for node in tape.nodes() {
+        let name = node.instruction.name();
+        let shapes: Vec<Shape> = node.inputs.iter().map(|&v| tape.shape(v)).collect();
+        let expected: Vec<Shape> = node.instruction.op().infer(&shapes).unwrap().into_iter().map(|(s, _)| s).collect();
+        assert_eq!(node.outputs.iter().map(|&v| tape.shape(v)).collect::<Vec<_>>(), expected, "{name}");
+        assert!(node.inputs.iter().all(|v| written[v.index()]), "{name} reads what nobody has written");
+        for v in &node.outputs {
+            let twice = written[v.index()] && tape.values()[v.index()].residence == Residence::Transient;
+            assert!(!twice, "{name} writes {v:?} for the second time");
+            written[v.index()] = true;
+        }
+    }
+    assert!(tape.outputs().iter().all(|(_, v)| written[v.index()]));
+}
+
+#[test]
+fn every_relu_concat_and_split_of_the_networks_goes() {
+    for (arch, levels) in [(Arch::Standard, 4), (Arch::Deep, 5), (Arch::Residual, 4)] {
+        let recorded = training(arch, levels);
+        let fused = fuse(&recorded);
+        assert_sound(&recorded);
+        assert_sound(&fused);
+        let (before, after) = (counts(&recorded), counts(&fused));
+        assert!(before["relu"] > 0 && before["relu_grad"] > 0 && before["concat"] == levels && before["split"] == levels);
+        for gone in ["relu", "relu_grad", "concat", "split"] {
+            assert_eq!(after.get(gone), None, "{arch:?}: {gone}");
+        }
+        for kept in ["conv2d", "conv2d_data_grad", "conv2d_weight_grad", "batch_norm_apply", "adam", "batch_norm_update"] {
+            assert_eq!(before[kept], after[kept], "{arch:?}: {kept}");
+        }
+    }
+}
+
+#[test]
+fn inference_fuses_too() {
+    for arch in [Arch::Standard, Arch::Residual] {
+        let recorded = spec(arch, 3).record_inference(1, [32, 32]).unwrap();
+        let fused = fuse(&recorded);
+        assert_sound(&fused);
+        let after = counts(&fused);
+        assert!(["relu", "concat", "add"].iter().all(|gone| !after.contains_key(gone)), "{after:?}");
+    }
+}
+
+#[test]
+fn adam_follows_its_gradient_and_the_last_reader_of_its_parameter() {
+    let fused = fuse(&training(Arch::Residual, 2));
+    let nodes = fused.nodes();
+    for (index, node) in nodes.iter().enumerate().filter(|(_, n)| matches!(n.instruction, Instruction::Adam(_))) {
+        let parameter = node.outputs[0];
+        assert!(nodes[index + 1..].iter().all(|n| !n.inputs.contains(&parameter)), "read after its update");
+        let ready = nodes[..index].iter().rposition(|n| n.outputs.contains(&node.inputs[0]) || n.inputs.contains(&parameter));
+        let between = &nodes[ready.unwrap() + 1..index];
+        assert!(between.iter().all(|n| matches!(n.instruction, Instruction::Adam(_))), "an update waits for no reason");
+    }
+}
+
+#[test]
+fn what_the_host_reads_is_not_fused_away() {
+    use crate::ops::{batch_norm, concat, conv2d, relu, sigmoid};
+    use crate::tape::DType;
+    let mut tape = Tape::new();
+    let x = tape.input("x", Shape::image(1, 4, 4, 2), DType::F32);
+    let vectors = ["mean", "var", "gamma", "beta"].map(|name| tape.persistent(name, Shape::channels(2)));
+    let apply = batch_norm::BatchNormApply { eps: 1e-5, residual: false, relu: false };
+    let inputs: Vec<_> = [x].into_iter().chain(vectors).collect();
+    let z = tape.record_one(Instruction::BatchNormApply(apply), &inputs).unwrap();
+    let y = tape.record_one(Instruction::Relu(relu::Relu {}), &[z]).unwrap();
+    let both = tape.record_one(Instruction::Concat(concat::Concat {}), &[y, x]).unwrap();
+    let w = tape.persistent("w", Shape([1, 1, 4, 3]));
+    let conv = conv2d::Conv2d { two_inputs: false, bias: false };
+    let head = tape.record_one(Instruction::Conv2d(conv), &[w, both]).unwrap();
+    let unused = tape.record_one(Instruction::Sigmoid(sigmoid::Sigmoid {}), &[head]).unwrap();
+    tape.output("z", z);
+    tape.output("both", both);
+    tape.output("head", head);
+    let fused = fuse(&tape);
+    assert_sound(&fused);
+    let names: Vec<_> = fused.nodes().iter().map(|n| n.instruction.name()).collect();
+    assert_eq!(names, ["batch_norm_apply", "relu", "concat", "conv2d"], "the sigmoid {unused:?} is dead");
+}

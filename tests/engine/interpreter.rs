@@ -1,0 +1,133 @@
+//! Executes instructions and whole tapes with the f64 reference.
+
+use crate::reference::{Array, adam, batch_norm, concat, conv_transpose2d, conv2d, dice_bce, elementwise, indices, max_pool2d};
+use std::collections::BTreeMap;
+use unet_engine::ops::Instruction;
+use unet_engine::ops::dice_bce::LossParameters;
+use unet_engine::tape::{Residence, Tape, ValueId};
+
+/// The outputs of one instruction. `before` holds what in-place outputs (persistent ones) were before.
+pub fn execute(instruction: &Instruction, inputs: &[Array], before: &[Array]) -> Vec<Array> {
+    match (instruction, inputs) {
+        (Instruction::Conv2d(op), [w, rest @ ..]) => {
+            let (images, b) = rest.split_at(1 + usize::from(op.two_inputs));
+            vec![conv2d::forward(w, images, b.first())]
+        }
+        (Instruction::Conv2dDataGrad(op), [w, dy]) => conv2d::data_grad(w, dy, op.channels),
+        (Instruction::Conv2dWeightGrad(op), [dy, images @ ..]) => vec![conv2d::weight_grad(op.kernel, dy, images)],
+        (Instruction::ConvTranspose2d(_), [w, x, b]) => vec![conv_transpose2d::forward(w, x, b)],
+        (Instruction::ConvTranspose2dDataGrad(_), [w, dy]) => vec![conv_transpose2d::data_grad(w, dy)],
+        (Instruction::ConvTranspose2dWeightGrad(_), [dy, x]) => vec![conv_transpose2d::weight_grad(dy, x)],
+        (Instruction::ChannelSum(_), [x]) => vec![elementwise::channel_sum(x)],
+        (Instruction::Relu(_), [x]) => vec![elementwise::relu(x)],
+        (Instruction::ReluGrad(_), [dy, y]) => vec![elementwise::relu_grad(dy, y)],
+        (Instruction::MaxPool2d(_), [x]) => max_pool2d::forward(x).into(),
+        (Instruction::MaxPool2dGrad(op), [dy, argmax]) => vec![max_pool2d::grad(dy, argmax, op.size)],
+        (Instruction::Add(_), [a, b]) => vec![elementwise::add(a, b)],
+        (Instruction::Concat(_), images) => vec![concat::forward(images)],
+        (Instruction::Split(op), [y]) => concat::split(y, op.channels),
+        (Instruction::Sigmoid(_), [x]) => vec![elementwise::sigmoid(x)],
+        (Instruction::DiceBce(op), [z, t, u]) => dice_bce::forward(z, t, u, loss_parameters(op.parameters)).into(),
+        (Instruction::DiceBceGrad(op), [dloss, z, t, u, sums]) => {
+            vec![dice_bce::grad(dloss.data[0], z, t, u, sums, loss_parameters(op.parameters))]
+        }
+        (Instruction::Adam(op), [g, schedule]) => {
+            let constants = [op.beta1, op.beta2, op.eps].map(f64::from);
+            adam::step(g, &schedule.data, [&before[0], &before[1], &before[2]], constants).into()
+        }
+        _ => execute_batch_norm(instruction, inputs, before),
+    }
+}
+
+fn execute_batch_norm(instruction: &Instruction, inputs: &[Array], before: &[Array]) -> Vec<Array> {
+    match (instruction, inputs) {
+        (Instruction::BatchNormStatistics(_), [x]) => batch_norm::statistics(x).into(),
+        (Instruction::BatchNormUpdate(op), [mean, var]) => {
+            batch_norm::update(mean, var, [&before[0], &before[1]], f64::from(op.momentum), op.count).into()
+        }
+        (Instruction::BatchNormApply(op), [x, mean, var, gamma, beta, residual @ ..]) => {
+            vec![batch_norm::apply(x, [mean, var, gamma, beta], residual.first(), f64::from(op.eps), op.relu)]
+        }
+        (Instruction::BatchNormGradReduce(op), [dy, x, mean, var, y @ ..]) => {
+            batch_norm::grad_reduce(dy, x, mean, var, y.first(), f64::from(op.eps)).into()
+        }
+        (Instruction::BatchNormGradApply(op), [dy, x, mean, var, gamma, dgamma, dbeta, y @ ..]) => {
+            let vectors = [mean, var, gamma, dgamma, dbeta];
+            let [dx, dz] = batch_norm::grad_apply(dy, x, vectors, y.first(), f64::from(op.eps));
+            if op.residual { vec![dx, dz] } else { vec![dx] }
+        }
+        _ => panic!("no reference for {instruction:?} of {} inputs", inputs.len()),
+    }
+}
+
+pub fn loss_parameters(p: LossParameters) -> dice_bce::Parameters {
+    dice_bce::Parameters {
+        alpha: f64::from(p.alpha),
+        smooth: f64::from(p.smooth),
+        class_weight: f64::from(p.class_weight),
+        focal_gamma: f64::from(p.focal_gamma),
+    }
+}
+
+/// What a tape's run left behind.
+pub struct Run {
+    values: Vec<Option<Array>>,
+    names: BTreeMap<String, ValueId>,
+    /// The smallest distance of a ReLU's input from 0, and of a pooling window's largest value above 0 from the next.
+    pub tie_distance: f64,
+}
+
+impl Run {
+    pub fn value(&self, v: ValueId) -> &Array {
+        self.values[v.index()].as_ref().expect("every value of the tape is written")
+    }
+
+    /// An input, output or persistent value.
+    pub fn named(&self, name: &str) -> &Array {
+        self.value(self.names[name])
+    }
+}
+
+/// Runs a tape. `given` holds its inputs and persistent values by name.
+pub fn run(tape: &Tape, given: &BTreeMap<String, Array>) -> Run {
+    let mut names: BTreeMap<String, ValueId> = tape.outputs().iter().cloned().collect();
+    let mut values: Vec<Option<Array>> = vec![None; tape.values().len()];
+    // The only way to a value's identity from outside is a node or an output that names it; that is all that a run needs.
+    let ids = tape.nodes().iter().flat_map(|n| n.inputs.iter().chain(&n.outputs));
+    for &v in ids {
+        if let Residence::Input(name) | Residence::Persistent(name) = &tape.values()[v.index()].residence {
+            let array = given.get(name).unwrap_or_else(|| panic!("{name} is not given"));
+            assert_eq!(array.shape, tape.shape(v).0, "{name}");
+            values[v.index()] = Some(array.clone());
+            names.insert(name.clone(), v);
+        }
+    }
+    let mut tie_distance = f64::INFINITY;
+    for node in tape.nodes() {
+        let inputs: Vec<Array> =
+            node.inputs.iter().map(|v| values[v.index()].clone().expect("written before it is read")).collect();
+        let before: Vec<Array> = node.outputs.iter().filter_map(|v| values[v.index()].clone()).collect();
+        tie_distance = tie_distance.min(distance_from_ties(&node.instruction, &inputs));
+        for (v, output) in node.outputs.iter().zip(execute(&node.instruction, &inputs, &before)) {
+            values[v.index()] = Some(output);
+        }
+    }
+    Run { values, names, tie_distance }
+}
+
+fn distance_from_ties(instruction: &Instruction, inputs: &[Array]) -> f64 {
+    match instruction {
+        Instruction::Relu(_) => inputs[0].data.iter().fold(f64::INFINITY, |least, x| least.min(x.abs())),
+        Instruction::MaxPool2d(_) => {
+            let [n, h, w, c] = inputs[0].shape;
+            let gap = |index| {
+                let mut values = max_pool2d::window(&inputs[0], index);
+                values.sort_by(f64::total_cmp);
+                // Equal zeros behind a ReLU stay equal zeros: no tie that a small change could break.
+                if values[3] > 0.0 { values[3] - values[2] } else { f64::INFINITY }
+            };
+            indices([n, h / 2, w / 2, c]).map(gap).fold(f64::INFINITY, f64::min)
+        }
+        _ => f64::INFINITY,
+    }
+}

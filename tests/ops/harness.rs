@@ -1,0 +1,264 @@
+//! Runs one instruction through a backend and judges what it wrote.
+
+use crate::engine::interpreter::execute;
+use crate::reference::{Array, indices};
+use unet_engine::backend::{Backend, cpu};
+use unet_engine::ops::Instruction;
+use unet_engine::plan::{ALIGNMENT, PersistentLayout, Plan, PlanOptions, Region, Slot};
+use unet_engine::random::{Philox, Purpose};
+use unet_engine::tape::{DType, Shape, Tape, ValueId};
+
+/// The distance between f32 numbers around 1.
+pub const EPS: f64 = f32::EPSILON as f64;
+
+/// One instruction with data, and what must come out. All numbers of `inputs` and `before` are f32 numbers.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// Shapes and seed, enough to make the case again.
+    pub name: String,
+    pub instruction: Instruction,
+    pub inputs: Vec<Array>,
+    /// What in-place outputs hold before; empty for instructions that update nothing.
+    pub before: Vec<Array>,
+    pub expected: Vec<Array>,
+    /// The error allowed for each element of each output.
+    pub allowed: Vec<Array>,
+}
+
+impl Case {
+    /// A case with the reference's outputs. `magnitudes` bounds, for each output element, the sum of the absolute values of what is
+    /// added up for it, and `length` says how many those are: rounding errors of a sum of `length` terms grow with its square root
+    /// when they are independent, and with `length` at worst; four square roots lie between.
+    pub fn new(name: String, instruction: Instruction, inputs: Vec<Array>, magnitudes: Vec<Array>, length: usize) -> Self {
+        Self::in_place(name, instruction, inputs, Vec::new(), magnitudes, length)
+    }
+
+    /// As [`Case::new`], for instructions that update `before` in place.
+    pub fn in_place(
+        name: String,
+        instruction: Instruction,
+        inputs: Vec<Array>,
+        before: Vec<Array>,
+        magnitudes: Vec<Array>,
+        length: usize,
+    ) -> Self {
+        let expected = execute(&instruction, &inputs, &before);
+        assert_eq!(expected.len(), magnitudes.len());
+        let factor = 4.0 * EPS * (length as f64).sqrt();
+        let allowed = magnitudes.iter().map(|m| m.map(|m| m * factor + f64::from(f32::MIN_POSITIVE))).collect();
+        Case { name, instruction, inputs, before, expected, allowed }
+    }
+
+    /// A case of an instruction that is linear in all of its inputs together: the reference on absolute values is the magnitude.
+    pub fn linear(name: String, instruction: Instruction, inputs: Vec<Array>, length: usize) -> Self {
+        let absolute: Vec<Array> = inputs.iter().map(|a| a.map(f64::abs)).collect();
+        let magnitudes = execute(&instruction, &absolute, &[]);
+        Self::new(name, instruction, inputs, magnitudes, length)
+    }
+
+    /// A case of an instruction that only moves or picks numbers: nothing may differ.
+    pub fn exact(name: String, instruction: Instruction, inputs: Vec<Array>) -> Self {
+        let expected = execute(&instruction, &inputs, &[]);
+        let allowed = expected.iter().map(|e| Array::zeros(e.shape)).collect();
+        Case { name, instruction, inputs, before: Vec::new(), expected, allowed }
+    }
+
+    /// The same case with output `index` judged by finite differences, which are exact to `1e-6` of the output's scale.
+    pub fn judged_by(mut self, index: usize, differences: Array) -> Self {
+        let scale = differences.data.iter().fold(1e-3, |most: f64, x| most.max(x.abs()));
+        self.allowed[index] = self.allowed[index].map(|a| a + 1e-6 * scale);
+        self.expected[index] = differences;
+        self.name = format!("{} against finite differences", self.name);
+        self
+    }
+
+    /// Compares outputs; the message tells the worst element.
+    pub fn judge(&self, outputs: &[Array]) -> Result<(), String> {
+        assert_eq!(outputs.len(), self.expected.len());
+        for (i, ((found, expected), allowed)) in outputs.iter().zip(&self.expected).zip(&self.allowed).enumerate() {
+            assert_eq!(found.shape, expected.shape, "{}", self.name);
+            let excess = |index| {
+                let error = (found.at(index) - expected.at(index)).abs();
+                // A NaN or an infinity is worse than any error.
+                if error.is_finite() { error - allowed.at(index) } else { f64::INFINITY }
+            };
+            let worst = indices(found.shape).max_by(|&a, &b| excess(a).total_cmp(&excess(b)));
+            if let Some(worst) = worst.filter(|&worst| excess(worst) > 0.0) {
+                let values = format!("found {:e}, expected {:e}", found.at(worst), expected.at(worst));
+                let (name, case) = (self.instruction.name(), &self.name);
+                let error = (found.at(worst) - expected.at(worst)).abs();
+                let allowed = allowed.at(worst);
+                return Err(format!("{name} ({case}), output {i} at {worst:?}: {values}, error {error:e}, allowed {allowed:e}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs `case` on the CPU backend and fails with its message.
+pub fn check(case: &Case) {
+    let mut backend = cpu::open(2).expect("a CPU backend");
+    if let Err(message) = run_case(case, &mut *backend).and_then(|outputs| case.judge(&outputs)) {
+        panic!("{message}\n  attributes: {:?}", case.instruction);
+    }
+}
+
+/// What the backend writes for `case`, or the message that it wrote where it must not.
+pub fn run_case(case: &Case, backend: &mut dyn Backend) -> Result<Vec<Array>, String> {
+    let mut bench = Bench::new(case, backend);
+    bench.poison(backend);
+    for (&slot, array) in bench.step_inputs().iter().zip(&case.inputs) {
+        write(backend, slot, array);
+    }
+    for (&slot, array) in bench.step_outputs().iter().zip(&case.before) {
+        write(backend, slot, array);
+    }
+    backend.run(&bench.plan).map_err(|e| e.to_string())?;
+    bench.check_sentinels(case, backend)?;
+    for (i, (&slot, array)) in bench.step_inputs().iter().zip(&case.inputs).enumerate() {
+        let unchanged = read(backend, slot).data.iter().zip(&array.data).all(|(a, b)| a == b || (a.is_nan() && b.is_nan()));
+        if !unchanged {
+            return Err(format!("{} ({}) changed its input {i}", case.instruction.name(), case.name));
+        }
+    }
+    Ok(bench.step_outputs().iter().map(|&slot| read(backend, slot)).collect())
+}
+
+/// Bytes of sentinel behind each slot, besides what alignment leaves.
+const GUARD: usize = 2 * ALIGNMENT;
+
+/// A quiet NaN as f32 and 0xFF as byte: whoever reads it spoils the result, whoever overwrites it is found.
+const SENTINEL: u8 = 0xFF;
+
+/// A plan of one step whose slots lie far apart.
+struct Bench {
+    plan: Plan,
+    /// Size of the persistent and of the transient region.
+    sizes: [usize; 2],
+}
+
+impl Bench {
+    fn new(case: &Case, backend: &mut dyn Backend) -> Self {
+        let tape = record(case);
+        let layout = PersistentLayout::new(&[&tape]);
+        let workspace = |i: &Instruction, inputs: &[Shape], outputs: &[Shape]| backend.workspace_bytes(i, inputs, outputs);
+        let mut plan = Plan::new(&tape, &layout, PlanOptions { fuse: false }, &workspace).expect("a plan of one step");
+        let mut sizes = [GUARD; 2];
+        let step = &mut plan.steps[0];
+        for slot in step.inputs.iter_mut().chain(&mut step.outputs).chain(&mut step.workspace) {
+            let size = &mut sizes[usize::from(slot.region == Region::Transient)];
+            slot.offset = size.next_multiple_of(ALIGNMENT);
+            *size = slot.offset + slot.bytes() + GUARD;
+        }
+        plan.transient_bytes = sizes[1];
+        backend.allocate(sizes[0], sizes[1]).expect("memory for one step");
+        Bench { plan, sizes }
+    }
+
+    fn step_inputs(&self) -> &[Slot] {
+        &self.plan.steps[0].inputs
+    }
+
+    fn step_outputs(&self) -> &[Slot] {
+        &self.plan.steps[0].outputs
+    }
+
+    fn regions(&self) -> [Slot; 2] {
+        let whole = |region, bytes| Slot { region, offset: 0, shape: Shape::channels(bytes), dtype: DType::U8 };
+        [whole(Region::Persistent, self.sizes[0]), whole(Region::Transient, self.sizes[1])]
+    }
+
+    fn poison(&mut self, backend: &mut dyn Backend) {
+        for region in self.regions() {
+            backend.write(region, &vec![SENTINEL; region.bytes()]).expect("a region takes bytes");
+        }
+    }
+
+    /// Whether all bytes outside of the step's slots are as they were.
+    fn check_sentinels(&self, case: &Case, backend: &dyn Backend) -> Result<(), String> {
+        let step = &self.plan.steps[0];
+        for region in self.regions() {
+            let mut bytes = vec![0; region.bytes()];
+            backend.read(region, &mut bytes).expect("a region gives bytes");
+            for slot in step.inputs.iter().chain(&step.outputs).chain(&step.workspace).filter(|s| s.region == region.region) {
+                bytes[slot.offset..slot.offset + slot.bytes()].fill(SENTINEL);
+            }
+            if let Some(at) = bytes.iter().position(|&b| b != SENTINEL) {
+                let place = format!("byte {at} of the {:?} region, outside of {step:?}", region.region);
+                return Err(format!("{} ({}) wrote {place}", case.instruction.name(), case.name));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A tape of the case's instruction alone.
+fn record(case: &Case) -> Tape {
+    let mut tape = Tape::new();
+    let inputs: Vec<ValueId> = (case.inputs.iter().enumerate())
+        .map(|(i, array)| tape.input(&format!("input {i}"), Shape(array.shape), input_type(&case.instruction, i)))
+        .collect();
+    if case.before.is_empty() {
+        let outputs = tape.record(case.instruction.clone(), &inputs).expect("shapes fit");
+        outputs.iter().enumerate().for_each(|(i, &v)| tape.output(&format!("output {i}"), v));
+    } else {
+        let updated: Vec<ValueId> =
+            case.before.iter().enumerate().map(|(i, a)| tape.persistent(&format!("updated {i}"), Shape(a.shape))).collect();
+        tape.record_update(case.instruction.clone(), &inputs, &updated).expect("shapes fit");
+    }
+    tape
+}
+
+/// The place of the largest value is bytes; everything else is f32.
+fn input_type(instruction: &Instruction, input: usize) -> DType {
+    let is_argmax = matches!(instruction, Instruction::MaxPool2dGrad(_)) && input == 1;
+    if is_argmax { DType::U8 } else { DType::F32 }
+}
+
+fn write(backend: &mut dyn Backend, slot: Slot, array: &Array) {
+    let bytes: Vec<u8> = match slot.dtype {
+        DType::F32 => array.data.iter().flat_map(|&x| (x as f32).to_le_bytes()).collect(),
+        DType::U8 => array.data.iter().map(|&x| x as u8).collect(),
+    };
+    backend.write(slot, &bytes).expect("a slot takes its bytes");
+}
+
+fn read(backend: &dyn Backend, slot: Slot) -> Array {
+    let mut bytes = vec![0; slot.bytes()];
+    backend.read(slot, &mut bytes).expect("a slot gives its bytes");
+    let data = match slot.dtype {
+        DType::F32 => bytemuck::pod_collect_to_vec::<u8, f32>(&bytes).into_iter().map(f64::from).collect(),
+        DType::U8 => bytes.into_iter().map(f64::from).collect(),
+    };
+    Array::new(slot.shape.0, data)
+}
+
+/// Random data, addressed by the seed of a case and an index within it.
+pub struct Random(Philox);
+
+impl Random {
+    pub fn new(seed: u32) -> Self {
+        Random(Philox::new(u64::from(seed), 0, 0, Purpose::Bench))
+    }
+
+    /// f32 numbers in [from, to).
+    pub fn array(&mut self, shape: [usize; 4], from: f32, to: f32) -> Array {
+        Array::from_fn(shape, |_| f64::from(self.0.range(from, to)))
+    }
+
+    /// f32 numbers in [-1, 1).
+    pub fn symmetric(&mut self, shape: [usize; 4]) -> Array {
+        self.array(shape, -1.0, 1.0)
+    }
+
+    /// 1 with probability `p`, else 0.
+    pub fn coins(&mut self, shape: [usize; 4], p: f32) -> Array {
+        Array::from_fn(shape, |_| if self.0.uniform() < p { 1.0 } else { 0.0 })
+    }
+
+    /// f32 numbers in [-1, 1) that keep `distance` away from 0.
+    pub fn away_from_zero(&mut self, shape: [usize; 4], distance: f32) -> Array {
+        let signed = |random: &mut Philox| if random.uniform() < 0.5 { -1.0 } else { 1.0 };
+        Array::from_fn(shape, |_| signed(&mut self.0) * f64::from(self.0.range(distance, 1.0)))
+    }
+}
