@@ -9,7 +9,7 @@
 //! 5. [`plan`]: fusion, lifetimes, one arena.
 //! 6. [`backend`]: executes a plan's instructions on a device.
 //! 7. [`optim`] and [`checkpoint`]: named parameters and their state.
-//! 8. [`segment`] and [`metrics`]: from probabilities to objects, and how good they are.
+//! 8. [`infer`], [`segment`] and [`metrics`]: from pictures to probabilities, to objects, and how good they are.
 //! 9. [`train`] and [`predict`]: the only places where the picture side and the tensor side meet.
 //! 10. [`report`] and [`cli`].
 
@@ -22,6 +22,7 @@ pub mod dataset;
 pub mod error;
 pub mod geometry;
 pub mod image;
+pub mod infer;
 pub mod metrics;
 pub mod model;
 pub mod ops;

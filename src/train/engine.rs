@@ -6,6 +6,8 @@ use super::state::Totals;
 use crate::augment::Batch;
 use crate::backend::{Backend, Session};
 use crate::error::Result;
+use crate::image::Gray;
+use crate::infer::{self, Frame, Maps};
 use crate::model::NetworkSpec;
 use crate::ops::dice_bce::{LossParameters, N_SUMS};
 use crate::plan::{MemoryReceipt, PlanOptions};
@@ -76,12 +78,12 @@ impl Engine {
         self.run(VALIDATION, batch, totals)
     }
 
-    /// The probabilities [N, H, W, K] of the last validation.
+    /// The probabilities of `images`, each in its own pixels.
     ///
     /// # Errors
-    /// If `probability` has another size.
-    pub fn probability(&self, probability: &mut [f32]) -> Result<()> {
-        self.session.read_output(VALIDATION, "probability", probability)
+    /// If the device fails or `frame` has another shape.
+    pub fn probabilities(&mut self, frame: &Frame, images: &[&Gray]) -> Result<Vec<Maps>> {
+        infer::probabilities(&mut self.session, VALIDATION, frame, images, |_| {})
     }
 
     fn run(&mut self, plan: usize, batch: &Batch, totals: &mut Totals) -> Result<f32> {

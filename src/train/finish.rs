@@ -2,11 +2,11 @@
 
 use super::environment::pretty_json;
 use super::fit::Trainer;
-use super::state::Totals;
 use crate::atomic_file;
 use crate::dataset::Sample;
-use crate::error::{Error, ErrorKind, Result};
-use crate::image::letterbox::Letterbox;
+use crate::error::Result;
+use crate::image::Gray;
+use crate::infer::Frame;
 use crate::metrics::calibrate::{Calibration, Prediction, calibrate};
 use crate::report;
 
@@ -20,35 +20,14 @@ pub(super) fn finish(trainer: &mut Trainer<'_>, val: &[Sample]) -> Result<()> {
     report::write_training(trainer.store.files.root(), &predictions)
 }
 
-/// The probabilities of the validation images in original pixels. The channels of an image are alternatives for the same pixel.
+/// The probabilities of the validation images in original pixels: that a pixel belongs to any instance.
 fn predict<'a>(trainer: &mut Trainer<'_>, val: &'a [Sample]) -> Result<Vec<Prediction<'a>>> {
-    let (side, n_channels, batch) = (trainer.config.size, trainer.config.instances, trainer.config.batch);
-    let mut map = vec![0.0; batch * side * side * n_channels];
-    let mut totals = Totals::new(n_channels);
-    let order: Vec<(u32, usize)> = (0..val.len()).map(|image| (0, image)).collect();
-    trainer.validation.enqueue(&order);
-    let mut predictions = Vec::with_capacity(val.len());
-    while let Some(batch) = trainer.validation.next()? {
-        trainer.engine.validate(batch, &mut totals)?;
-        trainer.engine.probability(&mut map)?;
-        for (&index, pixels) in batch.samples.iter().zip(map.chunks_exact(side * side * n_channels)) {
-            let sample = &val[index];
-            let letterbox = Letterbox::fit([sample.image.width, sample.image.height], [side; 2]);
-            let any: Vec<f32> = pixels.chunks_exact(n_channels).map(any_channel).collect();
-            predictions.push(Prediction { sample, probability: letterbox.resample_probability(&any) });
-        }
-        if (trainer.interrupt)() {
-            return Err(Error::new(ErrorKind::Interrupted, "interrupted after the last epoch; the model is saved")
-                .at(trainer.store.files.root())
-                .remedy("`train --resume` chooses the threshold and writes the report"));
-        }
-    }
-    Ok(predictions)
-}
-
-/// The probability that a pixel belongs to any instance.
-fn any_channel(channels: &[f32]) -> f32 {
-    if let [only] = channels { *only } else { 1.0 - channels.iter().map(|p| 1.0 - p).product::<f32>() }
+    let config = trainer.config;
+    let normalization = trainer.store.description.normalization;
+    let frame = Frame { batch: config.batch, size: [config.size; 2], channels: config.instances, normalization };
+    let images: Vec<&Gray> = val.iter().map(|sample| &sample.image).collect();
+    let maps = trainer.engine.probabilities(&frame, &images)?;
+    Ok(val.iter().zip(maps).map(|(sample, maps)| Prediction { sample, probability: maps.union() }).collect())
 }
 
 fn describe(calibration: &Calibration) -> String {
