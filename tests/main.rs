@@ -4,3 +4,4 @@ mod engine;
 mod ops;
 mod reference;
 mod train;
+mod roi;
