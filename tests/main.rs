@@ -3,3 +3,4 @@
 mod engine;
 mod ops;
 mod reference;
+mod roi;
