@@ -1,6 +1,8 @@
 //! All integration tests: one binary, one module a subject.
 
+mod augment;
 mod engine;
 mod ops;
 mod reference;
 mod roi;
+mod synth;
