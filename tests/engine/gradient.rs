@@ -2,7 +2,7 @@
 //! CPU backend against the f64 reference.
 
 use super::interpreter::{Run, run};
-use super::networks::{self, data, distance, spec, training_with_gradients};
+use super::networks::{self, LOSS, data, distance, spec, training_with_gradients};
 use crate::reference::Array;
 use std::collections::BTreeMap;
 use unet_engine::backend::{Backend, Session, cpu};
@@ -88,7 +88,7 @@ fn forward_only(tape: &Tape) -> Tape {
 fn the_whole_gradient_is_finite_differences() {
     for (arch, base, levels, size) in NETWORKS {
         let spec = spec(arch, base, levels);
-        let tape = training_with_gradients(&spec, 2, size);
+        let tape = training_with_gradients(&spec, 2, size, LOSS);
         let (data, reference) = run_away_from_ties(&spec, &tape);
         let forward = forward_only(&tape);
         for name in trained(&spec) {
@@ -116,7 +116,7 @@ fn the_cpu_backend_follows_the_reference() {
     for (arch, base, levels, size) in NETWORKS.into_iter().chain([(Arch::Residual, 5, 3, [16, 24]), (Arch::Deep, 8, 3, [24, 16])])
     {
         let spec = spec(arch, base, levels);
-        let tape = training_with_gradients(&spec, 3, size);
+        let tape = training_with_gradients(&spec, 3, size, LOSS);
         let (data, reference) = run_away_from_ties_if_small(&spec, &tape);
         for fuse in [false, true] {
             let session = gradients_of(cpu::open(2).expect("a CPU backend"), &tape, &data, fuse);
@@ -149,7 +149,7 @@ fn compared(spec: &NetworkSpec) -> Vec<String> {
 #[test]
 fn wrong_gradients_are_noticed() {
     let spec = spec(Arch::Standard, 2, 1);
-    let tape = training_with_gradients(&spec, 2, [4, 6]);
+    let tape = training_with_gradients(&spec, 2, [4, 6], LOSS);
     let (_, reference) = run_away_from_ties(&spec, &tape);
     for name in trained(&spec) {
         let right = reference.named(&format!("grad {name}"));

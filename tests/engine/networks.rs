@@ -15,9 +15,11 @@ pub fn spec(arch: Arch, base: usize, levels: usize) -> NetworkSpec {
     NetworkSpec { arch, base, levels, channels_in: 2, channels_out: 2 }
 }
 
-/// The training tape with every parameter's gradient as an output, called `grad <parameter>`.
-pub fn training_with_gradients(spec: &NetworkSpec, batch: usize, size: [usize; 2]) -> Tape {
-    let mut tape = spec.record_training(batch, size, LOSS).expect("shapes fit");
+/// The training tape with two kinds of further outputs: the logits, and every parameter's gradient, called `grad <parameter>`.
+pub fn training_with_gradients(spec: &NetworkSpec, batch: usize, size: [usize; 2], loss: LossParameters) -> Tape {
+    let mut tape = spec.record_training(batch, size, loss).expect("shapes fit");
+    let logits = tape.nodes().iter().find(|n| matches!(n.instruction, Instruction::DiceBce(_))).map(|n| n.inputs[0]);
+    tape.output("logits", logits.expect("a loss of logits"));
     let gradients: Vec<_> = (tape.nodes().iter())
         .filter(|n| matches!(n.instruction, Instruction::Adam(_)))
         .map(|n| (name_of(&tape, n.outputs[0].index()), n.inputs[0]))

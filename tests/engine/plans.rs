@@ -1,7 +1,7 @@
 //! Plans: the places that they give, and the rewrites that they make, change nothing about the result.
 
 use super::interpreter::run;
-use super::networks::{self, data, distance, spec, training_with_gradients};
+use super::networks::{self, LOSS, data, distance, spec, training_with_gradients};
 use super::reference_backend::ReferenceBackend;
 use crate::reference::Array;
 use proptest::prelude::*;
@@ -35,7 +35,7 @@ proptest! {
     #[test]
     fn placed_and_fused_is_as_recorded(arch in any_arch(), base in 1..4usize, levels in 1..4usize, batch in 2..4usize, fuse: bool) {
         let spec = spec(arch, base, levels);
-        let tape = training_with_gradients(&spec, batch, [8, 8]);
+        let tape = training_with_gradients(&spec, batch, [8, 8], LOSS);
         let mut data = data(&spec, &tape, 5);
         let mut session = session(Box::<ReferenceBackend>::default(), &[&tape], &data, fuse);
         for _ in 0..2 {
@@ -58,7 +58,7 @@ proptest! {
 fn fused_is_unfused_on_the_cpu() {
     for arch in [Arch::Standard, Arch::Deep, Arch::Residual] {
         let spec = spec(arch, 4, 2);
-        let tape = training_with_gradients(&spec, 2, [16, 8]);
+        let tape = training_with_gradients(&spec, 2, [16, 8], LOSS);
         let data = data(&spec, &tape, 8);
         let [unfused, fused] = [false, true].map(|fuse| {
             let mut session = session(cpu::open(2).unwrap(), &[&tape], &data, fuse);
@@ -78,7 +78,7 @@ fn fused_is_unfused_on_the_cpu() {
 #[test]
 fn plans_of_one_run_share_their_memory() {
     let spec = spec(Arch::Residual, 3, 2);
-    let training = training_with_gradients(&spec, 2, [8, 8]);
+    let training = training_with_gradients(&spec, 2, [8, 8], LOSS);
     let inference = spec.record_inference(3, [16, 8]).unwrap();
     let data = data(&spec, &training, 2);
     let image: Vec<f32> = (0..3 * 16 * 8 * 2).map(|i| (i as f32 * 0.7).sin()).collect();
