@@ -13,13 +13,13 @@ use unet_engine::plan::PlanOptions;
 use unet_engine::random::{Philox, Purpose};
 use unet_engine::tape::{Residence, Shape, Tape};
 
-const SEED: u64 = 7;
 const BATCH: usize = 2;
 const RATE: f32 = 1e-4;
 
 /// What the script calls an entry of NETWORKS.
 struct Golden {
     name: &'static str,
+    seed: u64,
     spec: NetworkSpec,
     size: usize,
     loss: LossParameters,
@@ -30,14 +30,14 @@ fn golden(arch: Arch) -> Golden {
     let spec = |levels, channels_out| NetworkSpec { arch, base: 2, levels, channels_in: 1, channels_out };
     let plain = LossParameters { alpha: 0.5, smooth: 1.0, class_weight: 1.0, focal_gamma: 0.0 };
     match arch {
-        Arch::Standard => Golden { name: "standard", spec: spec(4, 1), size: 32, loss: plain, has_padding: false },
+        Arch::Standard => Golden { name: "standard", seed: 7, spec: spec(4, 1), size: 32, loss: plain, has_padding: false },
         Arch::Deep => {
             let loss = LossParameters { alpha: 0.3, class_weight: 3.0, ..plain };
-            Golden { name: "deep", spec: spec(5, 1), size: 64, loss, has_padding: true }
+            Golden { name: "deep", seed: 9, spec: spec(5, 1), size: 64, loss, has_padding: true }
         }
         Arch::Residual => {
             let loss = LossParameters { smooth: 0.5, focal_gamma: 2.0, ..plain };
-            Golden { name: "residual", spec: spec(4, 3), size: 32, loss, has_padding: true }
+            Golden { name: "residual", seed: 7, spec: spec(4, 3), size: 32, loss, has_padding: true }
         }
     }
 }
@@ -57,7 +57,7 @@ impl Golden {
         for value in tape.values() {
             let (Residence::Input(name) | Residence::Persistent(name)) = &value.residence else { continue };
             let array = match parameters.iter().position(|p| p.name == *name) {
-                Some(index) => parameter(&parameters[index], index),
+                Some(index) => parameter(&parameters[index], index, self.seed),
                 None => self.other_value(name, value.shape),
             };
             data.insert(name.clone(), array);
@@ -66,7 +66,7 @@ impl Golden {
     }
 
     fn other_value(&self, name: &str, shape: Shape) -> Array {
-        let random = |image| Philox::new(SEED, 0, image, Purpose::Bench);
+        let random = |image| Philox::new(self.seed, 0, image, Purpose::Bench);
         let below = |mut random: Philox, p: f32| Array::from_fn(shape.0, |_| f64::from(f32::from(random.uniform() < p)));
         match name {
             "image" => ranged(random(1000), shape, -1.0, 1.0),
@@ -90,8 +90,8 @@ fn to_array(shape: &[usize], dtype: Dtype, bytes: &[u8]) -> Array {
 }
 
 /// Uniform, unlike `initialise`: NumPy has the same bits without logarithm and cosine.
-fn parameter(parameter: &Parameter, index: usize) -> Array {
-    let random = Philox::new(SEED, 0, index as u32, Purpose::Initialise);
+fn parameter(parameter: &Parameter, index: usize, seed: u64) -> Array {
+    let random = Philox::new(seed, 0, index as u32, Purpose::Initialise);
     match parameter.kind {
         ParameterKind::Weight { fan_in } => {
             let bound = (6.0 / fan_in as f64).sqrt() as f32;

@@ -30,10 +30,11 @@ BATCH, STEPS, RATE = 2, 100, 1e-4
 INITIALISE, BENCH = 3, 9
 
 # Architecture, base, levels, size, output channels, and the numbers of the loss. Every option of the loss occurs once.
+# Seeds were chosen so that PyTorch's own f32 keeps within half of the 1e-3 that the losses are allowed.
 NETWORKS = {
-    "standard": dict(base=2, levels=4, size=32, k=1, alpha=0.5, smooth=1.0, class_weight=1.0, gamma=0.0, padding=False),
-    "deep": dict(base=2, levels=5, size=64, k=1, alpha=0.3, smooth=1.0, class_weight=3.0, gamma=0.0, padding=True),
-    "residual": dict(base=2, levels=4, size=32, k=3, alpha=0.5, smooth=0.5, class_weight=1.0, gamma=2.0, padding=True),
+    "standard": dict(seed=7, base=2, levels=4, size=32, k=1, alpha=0.5, smooth=1.0, class_weight=1.0, gamma=0.0, padding=False),
+    "deep": dict(seed=9, base=2, levels=5, size=64, k=1, alpha=0.3, smooth=1.0, class_weight=3.0, gamma=0.0, padding=True),
+    "residual": dict(seed=7, base=2, levels=4, size=32, k=3, alpha=0.5, smooth=0.5, class_weight=1.0, gamma=2.0, padding=True),
 }
 
 
@@ -109,9 +110,9 @@ def ranged(u, low, high):
     return low + (high - low) * u
 
 
-def parameter(name, shape, index):
+def parameter(name, shape, index, seed):
     """In the engine's layout: shape is [R, S, Ci, Co] for weights of convolutions, [C] otherwise."""
-    u = stream(math.prod(shape), 7, index, INITIALISE)
+    u = stream(math.prod(shape), seed, index, INITIALISE)
     if len(shape) == 4:
         fan_in = shape[2] if name.startswith("up.") else shape[0] * shape[1] * shape[2]
         bound = np.float32(math.sqrt(6 / fan_in))
@@ -137,7 +138,7 @@ def from_engine(name, a):
 
 def image_of(o, channels, index):
     n, size = BATCH, o["size"]
-    u = stream(n * size * size * channels, 7, index, BENCH).reshape(n, size, size, channels)
+    u = stream(n * size * size * channels, o["seed"], index, BENCH).reshape(n, size, size, channels)
     return u, lambda a, dtype: torch.from_numpy(np.ascontiguousarray(a.transpose(0, 3, 1, 2))).to(dtype)
 
 
@@ -147,7 +148,7 @@ def run(arch, o, dtype):
     state = {n: t for n, t in net.state_dict().items() if not n.endswith("num_batches_tracked")}
     with torch.no_grad():
         for index, (name, t) in enumerate(state.items()):
-            t.copy_(from_engine(name, parameter(name, to_engine(name, t).shape, index)))
+            t.copy_(from_engine(name, parameter(name, to_engine(name, t).shape, index, o["seed"])))
     net = net.to(dtype)
     u, to_torch = image_of(o, 1, 1000)
     image = to_torch(ranged(u, -1, 1), dtype)
@@ -206,6 +207,7 @@ def main():
             tensors[key] = a if a.size <= 100 else a.astype(np.float32)
             tensors[key + "@f32"] = np.array([distance])
         apart = np.abs(rounded["losses"] - exact["losses"]).max()
+        assert apart < 5e-4, f"{arch}: f32 losses are {apart:.1e} from f64; try another seed"
         worst = max((tensors[k + "@f32"][0], k) for k in exact)
         write_safetensors(out / f"{arch}.safetensors", tensors)
         first, last = exact["losses"][[0, -1]]
