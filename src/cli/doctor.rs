@@ -1,11 +1,116 @@
-//! `doctor`: say what this build and machine can do.
+//! `doctor`: says what this build and machine can do.
 
+use super::{print_json, print_line};
 use crate::error::Result;
+use serde::Serialize;
 
-/// Say what this build and machine can do.
+/// Say what this build and machine can do, and what to do about what is missing.
 #[derive(clap::Args)]
-pub(super) struct Args {}
+#[command(after_help = "Example:\n  unet-engine doctor --json")]
+pub(super) struct Args {
+    /// Print JSON to stdout.
+    #[arg(long)]
+    json: bool,
+}
 
-pub(super) fn run(_args: &Args) -> Result<()> {
-    todo!()
+#[derive(Serialize)]
+struct Report {
+    version: &'static str,
+    target: &'static str,
+    cpu: Cpu,
+    cuda: Cuda,
+    advice: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Cpu {
+    cores: usize,
+    features: Vec<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Cuda {
+    /// Whether this build looks for a driver at all (the `cuda` feature).
+    enabled: bool,
+    driver: Option<String>,
+    driver_error: Option<String>,
+    /// Name, architecture and memory of each GPU.
+    gpus: Vec<serde_json::Value>,
+    /// Architectures of the embedded kernels.
+    kernels: Vec<&'static str>,
+    /// Whether cuDNN was found; `null` where the build cannot ask.
+    cudnn: Option<bool>,
+}
+
+pub(super) fn run(args: &Args) -> Result<()> {
+    let report = examine();
+    if args.json { print_json(&report) } else { print_line(&as_text(&report)) }
+}
+
+fn examine() -> Report {
+    let cpu = Cpu { cores: std::thread::available_parallelism().map_or(1, usize::from), features: cpu_features() };
+    let cuda = examine_cuda();
+    let advice = advise(&cpu, &cuda);
+    Report { version: env!("CARGO_PKG_VERSION"), target: env!("UNET_ENGINE_TARGET"), cpu, cuda, advice }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn cpu_features() -> Vec<&'static str> {
+    let known = [
+        ("avx2", is_x86_feature_detected!("avx2")),
+        ("fma", is_x86_feature_detected!("fma")),
+        ("f16c", is_x86_feature_detected!("f16c")),
+        ("avx512f", is_x86_feature_detected!("avx512f")),
+        ("avx512bf16", is_x86_feature_detected!("avx512bf16")),
+    ];
+    known.into_iter().filter(|(_, there)| *there).map(|(name, _)| name).collect()
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn cpu_features() -> Vec<&'static str> {
+    Vec::new()
+}
+
+#[cfg(feature = "cuda")]
+fn examine_cuda() -> Cuda {
+    use crate::backend::cuda;
+    let probe = cuda::probe();
+    let gpus = probe.gpus.iter().filter_map(|gpu| serde_json::to_value(gpu).ok()).collect();
+    let kernels = cuda::KERNEL_ARCHITECTURES.to_vec();
+    Cuda { enabled: true, driver: probe.driver, driver_error: probe.driver_error, gpus, kernels, cudnn: None }
+}
+
+#[cfg(not(feature = "cuda"))]
+fn examine_cuda() -> Cuda {
+    let driver_error = Some("this build does not look for CUDA (feature `cuda` is off)".to_string());
+    Cuda { enabled: false, driver: None, driver_error, gpus: Vec::new(), kernels: Vec::new(), cudnn: None }
+}
+
+fn advise(cpu: &Cpu, cuda: &Cuda) -> Vec<String> {
+    let mut advice = Vec::new();
+    if !cpu.features.contains(&"fma") {
+        advice.push("this CPU lacks AVX2 with FMA: training runs several times slower; use a newer machine if you can".into());
+    }
+    if !cuda.gpus.is_empty() && cuda.kernels.is_empty() {
+        advice.push("a GPU is there, but this build holds no CUDA kernels: training runs on the CPU".into());
+    }
+    advice
+}
+
+fn as_text(report: &Report) -> String {
+    let list = |names: &[&str]| if names.is_empty() { "none".to_string() } else { names.join(", ") };
+    let mut lines = vec![
+        format!("unet-engine  {} for {}", report.version, report.target),
+        format!("CPU          {} cores; {}", report.cpu.cores, list(&report.cpu.features)),
+        match (&report.cuda.driver, &report.cuda.driver_error) {
+            (Some(version), _) => format!("CUDA driver  serves CUDA {version}"),
+            (None, why) => format!("CUDA driver  none: {}", why.as_deref().unwrap_or("unknown")),
+        },
+    ];
+    for gpu in &report.cuda.gpus {
+        lines.push(format!("GPU          {gpu}"));
+    }
+    lines.push(format!("kernels      {}", list(&report.cuda.kernels)));
+    lines.extend(report.advice.iter().map(|advice| format!("what to do   {advice}")));
+    lines.join("\n")
 }
