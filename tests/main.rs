@@ -2,6 +2,7 @@
 
 mod augment;
 mod engine;
+mod golden;
 mod ops;
 mod reference;
 mod roi;

@@ -78,7 +78,11 @@ impl Arena {
     /// # Panics
     /// If the plan is broken: slots out of bounds, misaligned, or overlapping what is written.
     pub fn operands<'a>(&'a mut self, step: &'a Step) -> Operands<'a> {
-        assert!(step.inputs.len() <= MAX_INPUTS && step.outputs.len() <= MAX_OUTPUTS, "{} has too many values", step.instruction.name());
+        assert!(
+            step.inputs.len() <= MAX_INPUTS && step.outputs.len() <= MAX_OUTPUTS,
+            "{} has too many values",
+            step.instruction.name()
+        );
         for (i, written) in step.outputs.iter().chain(&step.workspace).enumerate() {
             let others = step.outputs.iter().chain(&step.workspace).skip(i + 1).chain(&step.inputs);
             for other in others {
