@@ -2,14 +2,14 @@
 //!
 //! The modules in the order in which the data flows:
 //!
-//! 1. [`error`], [`geometry`], [`random`]: anyone may use them.
+//! 1. [`error`], [`geometry`], [`random`], [`atomic_file`]: anyone may use them.
 //! 2. [`image`] and [`roi`]: pictures and ImageJ's ROI files.
 //! 3. [`dataset`] and [`augment`]: annotated series become batches of plain arrays.
 //! 4. [`tape`] and [`ops`]: operations recorded symbolically, and their adjoints; [`model`] is written in them.
 //! 5. [`plan`]: fusion, lifetimes, one arena.
 //! 6. [`backend`]: executes a plan's instructions on a device.
 //! 7. [`optim`] and [`checkpoint`]: named parameters and their state.
-//! 8. [`segment`] and [`metrics`]: from probabilities to objects, and how good they are.
+//! 8. [`infer`], [`segment`] and [`metrics`]: from pictures to probabilities, to objects, and how good they are.
 //! 9. [`train`] and [`predict`]: the only places where the picture side and the tensor side meet.
 //! 10. [`report`] and [`cli`].
 
@@ -22,6 +22,7 @@ pub mod dataset;
 pub mod error;
 pub mod geometry;
 pub mod image;
+pub mod infer;
 pub mod metrics;
 pub mod model;
 pub mod ops;

@@ -3,8 +3,10 @@
 pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
+mod device;
 mod session;
 
+pub use device::open;
 pub use session::{Session, Timing};
 
 use crate::error::Result;

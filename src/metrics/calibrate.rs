@@ -1,8 +1,26 @@
-//! The choice of threshold and smallest object on the validation series: precision first.
+//! The choice of threshold, opening and smallest object on the validation series: precision first.
+//!
+//! For each threshold and opening every image is cut into components once, and of each component only its area, its pixels inside
+//! the annotation and its match are kept. Dropping small components changes neither the pixels nor the match of the others (two
+//! disjoint components can both reach an IoU of 0.5 with one annotation only as its two equal halves), so all smallest areas are
+//! then sums over that list. A property test compares this with running everything anew.
 
+use super::objects::{Pair, greedy};
+use super::{Counts, union};
 use crate::dataset::Sample;
-use crate::segment::OperatingPoint;
+use crate::geometry::{Mask, Rect};
+use crate::segment::{OperatingPoint, clean, components};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+
+/// Probabilities at which a pixel may begin to belong, in thousandths.
+const THRESHOLDS: [u32; 23] = [
+    50, 100, 150, 200, 250, 300, 350, 400, 450, 500, 550, 600, 650, 700, 750, 800, 850, 900, 925, 950, 970, 980, 990,
+];
+/// Radii of the opening.
+const OPENINGS: [usize; 3] = [0, 1, 2];
+/// Smallest objects, in hundredths of the median annotated one.
+const MIN_AREAS: [usize; 10] = [0, 2, 5, 10, 15, 20, 25, 30, 40, 50];
 
 /// A validation sub-image with its predicted probabilities, in original pixels.
 pub struct Prediction<'a> {
@@ -26,7 +44,172 @@ pub struct Calibration {
 }
 
 /// Chooses the operating point with the best pixel F0.5, among those whose pixel and object precision are at least `min_precision`
-/// where one is asked for; where none reaches it, the one with the highest precision, and `reached` is false.
-pub fn calibrate(_predictions: &[Prediction<'_>], _min_precision: Option<f64>) -> Calibration {
-    todo!()
+/// where one is asked for; where none reaches it, the one whose lower precision of the two is highest, and `reached` is false.
+pub fn calibrate(predictions: &[Prediction<'_>], min_precision: Option<f64>) -> Calibration {
+    let candidates = candidates(predictions);
+    let enough = |c: &Candidate| min_precision.is_none_or(|p| c.lower_precision().is_some_and(|found| found >= p));
+    let reaching = best(candidates.iter().filter(|c| enough(c)), Candidate::f_half);
+    let reached = reaching.is_some();
+    let fallback = || best(candidates.iter(), Candidate::lower_precision);
+    let chosen = reaching.or_else(fallback).expect("the grid is not empty");
+    Calibration {
+        point: chosen.point,
+        f_half: chosen.f_half(),
+        pixel_precision: chosen.pixels.precision(),
+        object_precision: chosen.objects.precision(),
+        min_precision,
+        reached,
+    }
+}
+
+/// The operating point at threshold 0.5 without post-processing but hole filling: where a choice starts from.
+fn base_point() -> OperatingPoint {
+    OperatingPoint { threshold: 0.5, min_area: 0, opening: 0, closing: 0, fill_holes: true }
+}
+
+/// An operating point with what it reaches.
+struct Candidate {
+    point: OperatingPoint,
+    pixels: Counts,
+    objects: Counts,
+}
+
+impl Candidate {
+    fn f_half(&self) -> Option<f64> {
+        self.pixels.f_beta(0.5)
+    }
+
+    /// The lower of pixel and object precision; `None` where nothing is predicted.
+    fn lower_precision(&self) -> Option<f64> {
+        self.pixels.precision().zip(self.objects.precision()).map(|(pixel, object)| pixel.min(object))
+    }
+
+    /// Decides between equals: the better object precision, then the threshold that is nearest to 0.5, which lies furthest from both
+    /// ends of the range that does as well.
+    fn tie(&self) -> (f64, f64) {
+        (self.objects.precision().unwrap_or(0.0), -f64::from((self.point.threshold - 0.5).abs()))
+    }
+}
+
+/// The candidate with the highest `value` (none is lowest); the first among equals, so the choice is the same every time.
+fn best<'a>(candidates: impl Iterator<Item = &'a Candidate>, value: impl Fn(&Candidate) -> Option<f64>) -> Option<&'a Candidate> {
+    let key = |c: &Candidate| (value(c).unwrap_or(-1.0), c.tie());
+    candidates.fold(None, |best: Option<&Candidate>, c| match best {
+        Some(b) if key(b) >= key(c) => Some(b),
+        _ => Some(c),
+    })
+}
+
+/// Every operating point of the grid with its counts over all images.
+fn candidates(predictions: &[Prediction<'_>]) -> Vec<Candidate> {
+    let min_areas = min_areas(predictions);
+    let points: Vec<OperatingPoint> = OPENINGS
+        .iter()
+        .flat_map(|&opening| THRESHOLDS.map(|t| OperatingPoint { threshold: t as f32 / 1000.0, opening, ..base_point() }))
+        .collect();
+    // Counts are integers, so the order in which threads add them does not matter; images come back in order all the same.
+    let found: Vec<Vec<Vec<Found>>> = predictions.par_iter().map(|p| of_image(p, &points)).collect();
+    let n_truth_pixels: u64 = predictions.iter().map(|p| truth(p.sample).area() as u64).sum();
+    let n_truth_objects: u64 = predictions.iter().map(|p| p.sample.instances.len() as u64).sum();
+    let mut candidates = Vec::with_capacity(points.len() * min_areas.len());
+    for (i, point) in points.iter().enumerate() {
+        for &min_area in &min_areas {
+            let (mut pixels, mut objects) = (Counts::default(), Counts::default());
+            for found in found.iter().flat_map(|image| &image[i]).filter(|found| found.area >= min_area) {
+                pixels.true_positive += found.hits as u64;
+                pixels.false_positive += (found.area - found.hits) as u64;
+                objects.true_positive += u64::from(found.matched);
+                objects.false_positive += u64::from(!found.matched);
+            }
+            pixels.false_negative = n_truth_pixels - pixels.true_positive;
+            objects.false_negative = n_truth_objects - objects.true_positive;
+            candidates.push(Candidate { point: OperatingPoint { min_area, ..*point }, pixels, objects });
+        }
+    }
+    candidates
+}
+
+/// The smallest objects to try: shares of the median annotated instance, each once.
+fn min_areas(predictions: &[Prediction<'_>]) -> Vec<usize> {
+    let mut areas: Vec<usize> = predictions.iter().flat_map(|p| p.sample.instances.iter().map(Mask::area)).collect();
+    areas.sort_unstable();
+    let median = areas.get(areas.len() / 2).copied().unwrap_or(0);
+    let mut tried: Vec<usize> = MIN_AREAS.iter().map(|share| median * share / 100).collect();
+    tried.dedup();
+    tried
+}
+
+/// What is kept of a component.
+struct Found {
+    area: usize,
+    /// Its pixels inside the annotation.
+    hits: usize,
+    matched: bool,
+}
+
+fn truth(sample: &Sample) -> Mask {
+    union(sample.image.width, sample.image.height, &sample.instances)
+}
+
+/// For each point the components of one image, small ones included.
+fn of_image(prediction: &Prediction<'_>, points: &[OperatingPoint]) -> Vec<Vec<Found>> {
+    let (width, height) = (prediction.sample.image.width, prediction.sample.image.height);
+    assert_eq!(prediction.probability.len(), width * height, "a map of {width} x {height} pixels");
+    let Some(window) = window(&prediction.probability, width, height) else {
+        return points.iter().map(|_| Vec::new()).collect();
+    };
+    let probability = crop(&prediction.probability, width, window);
+    let instances: Vec<Mask> = prediction.sample.instances.iter().map(|mask| mask.crop(window)).collect();
+    // Areas of whole instances: the window may cut them.
+    let areas: Vec<usize> = prediction.sample.instances.iter().map(Mask::area).collect();
+    let truth = union(window.width as usize, window.height as usize, &instances);
+    points.iter().map(|point| of_point(&probability, window, point, &truth, &instances, &areas)).collect()
+}
+
+fn of_point(
+    probability: &[f32],
+    window: Rect,
+    point: &OperatingPoint,
+    truth: &Mask,
+    instances: &[Mask],
+    areas: &[usize],
+) -> Vec<Found> {
+    let inside = probability.iter().map(|&p| u8::from(p >= point.threshold)).collect();
+    let mask = clean(Mask::from_pixels(window.width as usize, window.height as usize, inside), point);
+    let parts = components::label(&mask);
+    let mut found: Vec<Found> = parts.areas.iter().map(|&area| Found { area, hits: 0, matched: false }).collect();
+    let mut shared = vec![0usize; parts.areas.len() * instances.len()];
+    for (i, &label) in parts.labels.iter().enumerate().filter(|(i, label)| **label != 0 && truth.pixels()[*i] != 0) {
+        let part = label as usize - 1;
+        found[part].hits += 1;
+        for (t, instance) in instances.iter().enumerate() {
+            shared[part * instances.len() + t] += usize::from(instance.pixels()[i]);
+        }
+    }
+    let pair = |(i, &shared): (usize, &usize)| {
+        let (predicted, truth) = (i / instances.len(), i % instances.len());
+        Pair { predicted, truth, shared, joined: parts.areas[predicted] + areas[truth] - shared }
+    };
+    for matched in greedy(shared.iter().enumerate().map(pair).collect()) {
+        found[matched.predicted].matched = true;
+    }
+    found
+}
+
+/// The box of all pixels that any threshold keeps, with a margin of background for the opening and for holes, as far as the picture
+/// goes; `None` if no threshold keeps any.
+fn window(probability: &[f32], width: usize, height: usize) -> Option<Rect> {
+    let lowest = THRESHOLDS[0] as f32 / 1000.0;
+    let inside = probability.iter().map(|&p| u8::from(p >= lowest)).collect();
+    let bounds = Mask::from_pixels(width, height, inside).bounds()?;
+    let margin = OPENINGS[OPENINGS.len() - 1] as i32 + 1;
+    let (left, top) = ((bounds.left - margin).max(0), (bounds.top - margin).max(0));
+    let right = (bounds.left + bounds.width as i32 + margin).min(width as i32);
+    let bottom = (bounds.top + bounds.height as i32 + margin).min(height as i32);
+    Some(Rect { left, top, width: (right - left) as u32, height: (bottom - top) as u32 })
+}
+
+fn crop(map: &[f32], width: usize, window: Rect) -> Vec<f32> {
+    let rows = map.chunks_exact(width).skip(window.top as usize).take(window.height as usize);
+    rows.flat_map(|row| &row[window.left as usize..][..window.width as usize]).copied().collect()
 }

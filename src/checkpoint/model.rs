@@ -1,0 +1,148 @@
+//! A run directory as a model.
+
+use super::file::{self, Checkpoint, Tensor};
+use crate::augment::Normalization;
+use crate::dataset::splits::Splits;
+use crate::error::{Error, ErrorKind, Result};
+use crate::metrics::calibrate::Calibration;
+use crate::model::NetworkSpec;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What a checkpoint says of its network: with the weights, enough to predict.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Description {
+    pub network: NetworkSpec,
+    /// The network's input, in pixels; sub-images are letterboxed into it.
+    pub size: [usize; 2],
+    pub organ: String,
+    pub normalization: Normalization,
+}
+
+/// A trained model with all that prediction and evaluation need.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// The run directory's name.
+    pub name: String,
+    /// The run directory.
+    pub path: PathBuf,
+    pub spec: NetworkSpec,
+    /// The network's input, in pixels.
+    pub size: [usize; 2],
+    pub organ: String,
+    pub normalization: Normalization,
+    /// Threshold and smallest object, chosen on the validation series.
+    pub calibration: Calibration,
+    pub splits: Splits,
+    /// Parameters and running statistics of the best epoch, by their names in [`NetworkSpec::parameters`], in the layouts given there.
+    pub weights: BTreeMap<String, Vec<f32>>,
+}
+
+impl Model {
+    /// Opens a run directory whose training is finished.
+    ///
+    /// # Errors
+    /// If it is no run directory, if its training is not finished, or if a file is damaged.
+    pub fn open(run_dir: &Path) -> Result<Model> {
+        let files = RunFiles::new(run_dir);
+        let checkpoint = open_best(run_dir)?;
+        let calibration: Calibration = read_json(&files.calibration(), "the training of this run is not finished")?;
+        let splits = read_json(&files.splits(), "this is no complete run directory")?;
+        let Description { network, size, organ, normalization } = checkpoint.description;
+        let weights = weights_of(&network, checkpoint.tensors, &files.checkpoint("best"))?;
+        let name = run_name(run_dir);
+        Ok(Model { name, path: run_dir.to_path_buf(), spec: network, size, organ, normalization, calibration, splits, weights })
+    }
+}
+
+/// The best checkpoint of a run, finished or not.
+///
+/// # Errors
+/// If there is none or it is damaged.
+pub fn open_best(run_dir: &Path) -> Result<Checkpoint> {
+    let path = RunFiles::new(run_dir).checkpoint("best");
+    if !path.is_file() {
+        let found = if run_dir.is_dir() { "there is no checkpoints/best.safetensors in it" } else { "there is no such folder" };
+        return Err(Error::data(run_dir, format!("expected a run directory with a trained model; {found}"))
+            .remedy("give the folder that `train` wrote (--out); a run that was interrupted goes on with `train --resume`"));
+    }
+    file::read(&path)
+}
+
+/// The parameters and running statistics of `network` among `tensors`.
+pub fn weights_of(
+    network: &NetworkSpec,
+    mut tensors: BTreeMap<String, Tensor>,
+    path: &Path,
+) -> Result<BTreeMap<String, Vec<f32>>> {
+    let take = |p: crate::model::Parameter| match tensors.remove(&p.name) {
+        Some(tensor) if tensor.shape == p.shape => Ok((p.name, tensor.data)),
+        Some(tensor) => Err(Error::data(path, format!("{}: expected shape {:?}, found {:?}", p.name, p.shape, tensor.shape))),
+        None => Err(Error::data(path, format!("the parameter {} is missing", p.name))),
+    };
+    network.parameters().into_iter().map(take).collect()
+}
+
+/// The name of a run: its folder's name.
+pub fn run_name(run_dir: &Path) -> String {
+    let absolute = std::path::absolute(run_dir).unwrap_or_else(|_| run_dir.to_path_buf());
+    absolute.file_name().map_or_else(|| "run".to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path, if_missing: &str) -> Result<T> {
+    let text = std::fs::read_to_string(path).map_err(|e| {
+        Error::io(ErrorKind::Data, path, &format!("read the file ({if_missing})"), e)
+            .remedy("let `train --resume` finish the run, or give another run directory")
+    })?;
+    serde_json::from_str(&text).map_err(|e| Error::data(path, "not the JSON that `train` writes").caused_by(e))
+}
+
+/// Where the files of a run lie.
+#[derive(Clone, Debug)]
+pub struct RunFiles {
+    root: PathBuf,
+}
+
+impl RunFiles {
+    pub fn new(run_dir: &Path) -> Self {
+        RunFiles { root: run_dir.to_path_buf() }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The resolved configuration.
+    pub fn config(&self) -> PathBuf {
+        self.root.join("config.toml")
+    }
+
+    pub fn splits(&self) -> PathBuf {
+        self.root.join("splits.json")
+    }
+
+    /// A line of JSON per epoch.
+    pub fn log(&self) -> PathBuf {
+        self.root.join("train.jsonl")
+    }
+
+    /// The operating point; written when the training is finished.
+    pub fn calibration(&self) -> PathBuf {
+        self.root.join("calibration.json")
+    }
+
+    pub fn environment(&self) -> PathBuf {
+        self.root.join("environment.json")
+    }
+
+    pub fn checkpoints(&self) -> PathBuf {
+        self.root.join("checkpoints")
+    }
+
+    /// The checkpoint called `last`, `best` or `previous`.
+    pub fn checkpoint(&self, name: &str) -> PathBuf {
+        self.checkpoints().join(format!("{name}.safetensors"))
+    }
+}
