@@ -7,3 +7,4 @@ mod ops;
 mod reference;
 mod roi;
 mod synth;
+mod train;

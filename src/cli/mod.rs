@@ -1,4 +1,7 @@
 //! The command line: one subcommand a file.
+//!
+//! Results go to stdout, progress and logs to stderr. `--json` prints one JSON value in place of text. Exit codes: 0 done, 1 the run
+//! failed, 2 wrong usage, 3 input data invalid, 4 device or memory, 130 interrupted (see [`crate::error::ErrorKind`]).
 
 mod bench;
 mod demo;
@@ -6,6 +9,7 @@ mod doctor;
 mod evaluate;
 mod export;
 mod inspect;
+mod interrupt;
 mod predict;
 mod roi;
 mod synth;
@@ -13,11 +17,21 @@ mod train;
 
 use crate::error::{Error, ErrorKind, Result};
 use clap::{Parser, Subcommand};
+use std::io::Write;
 use std::process::ExitCode;
+
+const AFTER_HELP: &str = "\
+The usual way:
+  unet-engine inspect litters                                     what is in the data
+  unet-engine train --data litters --organ heart --out runs/heart
+  unet-engine evaluate --model runs/heart --data litters
+  unet-engine predict --model runs/heart new-litter.tif --out predictions
+
+Exit codes: 0 done, 1 the run failed, 2 wrong usage, 3 input data invalid, 4 device or memory, 130 interrupted.";
 
 /// Train U-Nets on annotated ultrasound series and get ImageJ ROI files back.
 #[derive(Parser)]
-#[command(name = "unet-engine", version, about, arg_required_else_help = true)]
+#[command(name = "unet-engine", version, about, arg_required_else_help = true, after_help = AFTER_HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -43,7 +57,8 @@ pub fn main() -> ExitCode {
     match dispatch(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            // Not `eprintln!`: a stderr that went away is no reason to panic.
+            let _ = writeln!(std::io::stderr(), "error: {error}");
             ExitCode::from(error.kind().exit_code())
         }
     }
@@ -66,7 +81,6 @@ fn dispatch(command: Command) -> Result<()> {
 
 /// Writes a line to stdout; a reader that went away (`| head`) ends the program quietly, as other filters do.
 fn print_line(text: &str) -> Result<()> {
-    use std::io::Write;
     match writeln!(std::io::stdout(), "{text}") {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
         other => other.map_err(|e| Error::new(ErrorKind::Run, "cannot write to stdout").caused_by(e)),
@@ -77,4 +91,14 @@ fn print_line(text: &str) -> Result<()> {
 fn print_json(value: &impl serde::Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value).map_err(|e| Error::run("cannot write JSON").caused_by(e))?;
     print_line(&text)
+}
+
+/// The error about pictures or annotations that could not be read while the rest went on; no error if there are none.
+fn left_out_error(left_out: &[Error]) -> Result<()> {
+    let [first, rest @ ..] = left_out else { return Ok(()) };
+    let mut text = format!("{} could not be read and were left out:\n    {first}", left_out.len());
+    for error in rest {
+        text.push_str(&format!("\n    {error}"));
+    }
+    Err(Error::new(ErrorKind::Data, text).remedy("repair or remove them; --keep-going makes this no failure"))
 }

@@ -14,9 +14,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// Probabilities at which a pixel may begin to belong, in thousandths.
-const THRESHOLDS: [u32; 23] = [
-    50, 100, 150, 200, 250, 300, 350, 400, 450, 500, 550, 600, 650, 700, 750, 800, 850, 900, 925, 950, 970, 980, 990,
-];
+const THRESHOLDS: [u32; 23] =
+    [50, 100, 150, 200, 250, 300, 350, 400, 450, 500, 550, 600, 650, 700, 750, 800, 850, 900, 925, 950, 970, 980, 990];
 /// Radii of the opening.
 const OPENINGS: [usize; 3] = [0, 1, 2];
 /// Smallest objects, in hundredths of the median annotated one.

@@ -99,8 +99,7 @@ fn planted() -> Vec<(Sample, Vec<f32>)> {
 }
 
 fn choose(cases: &[(Sample, Vec<f32>)], min_precision: Option<f64>) -> Calibration {
-    let predictions: Vec<_> =
-        cases.iter().map(|(sample, map)| Prediction { sample, probability: map.clone() }).collect();
+    let predictions: Vec<_> = cases.iter().map(|(sample, map)| Prediction { sample, probability: map.clone() }).collect();
     calibrate(&predictions, min_precision)
 }
 
@@ -134,7 +133,8 @@ fn a_model_that_predicts_nothing_reaches_no_precision() {
 
 /// Smooth random maps with objects of many sizes; annotations that overlap and touch the border.
 fn cases() -> impl Strategy<Value = Vec<(Sample, Vec<f32>)>> {
-    let case = (8usize..30, 8usize..30, proptest::collection::vec((0i64..30, 0i64..30, 1i64..8, 0.0f32..1.0, any::<bool>()), 0..7));
+    let case =
+        (8usize..30, 8usize..30, proptest::collection::vec((0i64..30, 0i64..30, 1i64..8, 0.0f32..1.0, any::<bool>()), 0..7));
     let case = case.prop_map(|(width, height, discs)| {
         let mut map = vec![0.02f32; width * height];
         let mut truth = Vec::new();

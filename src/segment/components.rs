@@ -58,12 +58,7 @@ enum Neighbours {
 }
 
 /// Labels the connected parts of equal value, by union-find in two scans; the default value is background.
-fn label_where<T: Copy + Default + PartialEq>(
-    width: usize,
-    height: usize,
-    neighbours: Neighbours,
-    values: &[T],
-) -> Components {
+fn label_where<T: Copy + Default + PartialEq>(width: usize, height: usize, neighbours: Neighbours, values: &[T]) -> Components {
     let mut parents: Vec<u32> = vec![0];
     let mut labels = vec![0u32; width * height];
     for y in 0..height {

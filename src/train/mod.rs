@@ -1,1 +1,96 @@
-//! Not written yet.
+//! Training: from annotated series to a run directory.
+//!
+//! The configuration is resolved ([`config`]), the data split and its loaders started (`setup`), the network trained (`fit`, on the
+//! device side [`Engine`]), the operating point chosen and the report written (`finish`). A run directory can be stopped at any step and
+//! goes on bit for bit: `state` says where it stands, `store` writes it.
+
+pub mod config;
+mod engine;
+mod environment;
+mod finish;
+mod fit;
+mod order;
+mod progress;
+mod setup;
+mod state;
+mod store;
+
+pub use engine::Engine;
+pub use state::{Phase, Totals};
+pub use store::EpochLine;
+
+use crate::backend;
+use crate::checkpoint::RunFiles;
+use crate::dataset::{Dataset, Sample};
+use crate::error::{Error, Result};
+use config::Options;
+use progress::say;
+use std::path::{Path, PathBuf};
+
+/// What a user wants trained.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// Command line over configuration file.
+    pub options: Options,
+    /// The run directory; by default one named after organ, network and time.
+    pub out: Option<PathBuf>,
+    /// Go on with the run in `out`.
+    pub resume: bool,
+    /// Write a sheet of augmented samples first.
+    pub preview: Option<PathBuf>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The run directory.
+    pub run: PathBuf,
+    /// Pictures or annotations that could not be read and were left out.
+    pub left_out: Vec<Error>,
+}
+
+/// Trains, or goes on with a training. `interrupt` is asked after every batch whether to save and stop.
+///
+/// # Errors
+/// If the configuration, the data or the device is not as it should be; if the training diverges; if it is interrupted.
+pub fn run(request: &Request, interrupt: &dyn Fn() -> bool) -> Result<Outcome> {
+    let resumed = resumed_run(request)?;
+    let (data, organ) = match &resumed {
+        Some(run) => {
+            let files = RunFiles::new(run);
+            let config = setup::resumed_config(&request.options, &files)?;
+            if setup::is_finished(&files)? {
+                say(&format!("{}: this training is finished; there is nothing to do", run.display()));
+                return Ok(Outcome { run: run.clone(), left_out: Vec::new() });
+            }
+            (config.data, config.organ)
+        }
+        None => config::required(&request.options)?,
+    };
+    backend::check(request.options.device.as_deref().unwrap_or("auto"))?;
+    let (samples, left_out) = Dataset::open(&data)?.samples(&organ)?;
+    for error in &left_out {
+        say(&format!("warning: left out: {error}"));
+    }
+    let run = run_on(request, samples, interrupt)?;
+    Ok(Outcome { run, left_out })
+}
+
+/// As [`run`], with samples in memory. Returns the run directory.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_on(request: &Request, samples: Vec<Sample>, interrupt: &dyn Fn() -> bool) -> Result<PathBuf> {
+    match resumed_run(request)? {
+        Some(run) => setup::go_on(request, &run, samples, interrupt).map(|()| run),
+        None => setup::begin(request, samples, interrupt),
+    }
+}
+
+fn resumed_run(request: &Request) -> Result<Option<PathBuf>> {
+    match (request.resume, &request.out) {
+        (false, _) => Ok(None),
+        (true, Some(run)) => Ok(Some(Path::to_path_buf(run))),
+        (true, None) => Err(Error::usage("--resume needs the run directory").remedy("name it with --out RUN")),
+    }
+}

@@ -1,0 +1,449 @@
+//! The configuration of a training: command line over TOML file over defaults.
+//!
+//! [`Options`] is what a user may give, by the same names on the command line and in the file; [`Config`] is what came of it, with
+//! every value in place. A run's `config.toml` is a `Config`, and can be given to `--config` again.
+
+use crate::augment::AugmentConfig;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Arch, NetworkSpec};
+use crate::ops::dice_bce::LossParameters;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use toml::Table;
+
+/// Base channels and largest input side on the CPU.
+const BASE: usize = 32;
+const SIZE_MAX: usize = 256;
+/// The same for `--preset quick`.
+const QUICK_BASE: usize = 12;
+const QUICK_SIZE_MAX: usize = 96;
+
+/// A recipe: defaults for everything that is not given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Preset {
+    /// The published recipe: Adam at 1e-4, reduced on a plateau, early stopping, then fine-tuning at 1e-5.
+    #[default]
+    Report,
+    /// A small network, a high learning rate, a few epochs: for trials and the demo.
+    Quick,
+}
+
+/// What is kept together when the data is split.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum SplitBy {
+    /// Whole series (litters): the honest way.
+    #[default]
+    Series,
+    /// Single sub-images, for fewer than 3 series.
+    Image,
+}
+
+/// The numbers of the computation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    #[default]
+    F32,
+    F16,
+    Bf16,
+}
+
+/// What a user may give; everything else has a default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, clap::Args)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Options {
+    /// Folder with annotated series.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Organ to train for: heart, liver, placenta, or any other name in the data.
+    #[arg(long, value_name = "NAME")]
+    pub organ: Option<String>,
+    /// Network [default: heart standard, liver deep, placenta residual, others standard].
+    #[arg(long, value_enum)]
+    pub arch: Option<Arch>,
+    /// Recipe [default: report].
+    #[arg(long, value_enum)]
+    pub preset: Option<Preset>,
+    /// Start from these weights (safetensors under PyTorch's names, as `export` writes them).
+    #[arg(long, value_name = "WEIGHTS")]
+    pub init: Option<PathBuf>,
+    /// auto, cpu, cuda or cuda:N [default: auto].
+    #[arg(long)]
+    pub device: Option<String>,
+    /// Seed of all random numbers [default: 0].
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Channels of the network's first level [default: 32; quick 12].
+    #[arg(long, value_name = "N")]
+    pub base: Option<usize>,
+    /// Number of poolings [default: standard and residual 4, deep 5].
+    #[arg(long, value_name = "N")]
+    pub levels: Option<usize>,
+    /// Side of the network's input in pixels [default: what holds the median sub-image, at most 256; quick 96].
+    #[arg(long, value_name = "PIXELS")]
+    pub size: Option<usize>,
+    /// Images per step [default: 8].
+    #[arg(long, value_name = "N")]
+    pub batch: Option<usize>,
+    /// Epochs at most [default: 100; quick 16].
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<usize>,
+    /// Epochs of fine-tuning at most [default: 15; quick 0].
+    #[arg(long, value_name = "N")]
+    pub fine_tune_epochs: Option<usize>,
+    /// Learning rate [default: 1e-4; quick 2e-3].
+    #[arg(long)]
+    pub lr: Option<f64>,
+    /// Learning rate of the fine-tuning [default: 1e-5].
+    #[arg(long, value_name = "LR")]
+    pub fine_tune_lr: Option<f64>,
+    /// Epochs without improvement after which the learning rate falls to a tenth [default: 5].
+    #[arg(long, value_name = "N")]
+    pub plateau_patience: Option<usize>,
+    /// Epochs without improvement after which training stops [default: 10].
+    #[arg(long, value_name = "N")]
+    pub stop_patience: Option<usize>,
+    /// Weight of Dice against cross-entropy in the loss, 0 to 1 [default: 0.5].
+    #[arg(long)]
+    pub alpha: Option<f32>,
+    /// Weight of the organ's pixels in the cross-entropy; above 1 finds more, below 1 errs less [default: 1].
+    #[arg(long, value_name = "WEIGHT")]
+    pub class_weight: Option<f32>,
+    /// Exponent of the focal loss; 0 switches it off [default: 0].
+    #[arg(long, value_name = "GAMMA")]
+    pub focal_gamma: Option<f32>,
+    /// Output channels, each a potential instance: auto or a number [default: auto].
+    #[arg(long, value_name = "auto|K")]
+    pub instances: Option<Instances>,
+    /// Precision that the threshold has to reach on the validation series, 0 to 1.
+    #[arg(long, value_name = "P")]
+    pub min_precision: Option<f64>,
+    /// Series for the test set, separated by commas [default: a fifth, by seed].
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub test_series: Option<Vec<String>>,
+    /// Series for the validation set, separated by commas [default: a fifth of the rest, by seed].
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub val_series: Option<Vec<String>>,
+    /// Keep whole series together, or single images [default: series].
+    #[arg(long, value_enum)]
+    pub split_by: Option<SplitBy>,
+    /// Threads; 0 takes all cores. The results do not depend on it [default: 0].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Numbers of the computation [default: f32].
+    #[arg(long, value_enum)]
+    pub precision: Option<Precision>,
+    /// Train on the images as they are.
+    #[arg(long, num_args = 0, default_missing_value = "true")]
+    pub no_augment: Option<bool>,
+    /// Ranges of the augmentation; in the file only.
+    #[arg(skip)]
+    pub augment: Option<AugmentConfig>,
+}
+
+/// `auto`, or a number of output channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "NumberOrText", into = "String")]
+pub enum Instances {
+    Auto,
+    Count(usize),
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum NumberOrText {
+    Number(usize),
+    Text(String),
+}
+
+impl TryFrom<NumberOrText> for Instances {
+    type Error = String;
+
+    fn try_from(value: NumberOrText) -> Result<Self, String> {
+        match value {
+            NumberOrText::Number(count) => Ok(Instances::Count(count)),
+            NumberOrText::Text(text) => text.parse(),
+        }
+    }
+}
+
+impl From<Instances> for String {
+    fn from(instances: Instances) -> String {
+        match instances {
+            Instances::Auto => "auto".into(),
+            Instances::Count(count) => count.to_string(),
+        }
+    }
+}
+
+impl std::str::FromStr for Instances {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Instances::Auto),
+            number => number.parse().map(Instances::Count).map_err(|_| "expected auto or a number".to_string()),
+        }
+    }
+}
+
+impl Options {
+    /// These options over those of a TOML file.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is no TOML, or holds an unknown key or a wrong value.
+    pub fn over_file(&self, path: &Path) -> Result<Options> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io(ErrorKind::Usage, path, "read the configuration", e))?;
+        let mut table = parse_table(path, &text)?;
+        table.extend(self.to_table()?);
+        table.try_into().map_err(|e| wrong_value(path, e))
+    }
+
+    /// The given options by their names.
+    ///
+    /// # Errors
+    /// If a path is not UTF-8.
+    pub fn to_table(&self) -> Result<Table> {
+        Table::try_from(self).map_err(|e| Error::usage("an option cannot be written as TOML").caused_by(e))
+    }
+}
+
+fn parse_table(path: &Path, text: &str) -> Result<Table> {
+    let table: Table = text.parse().map_err(|e| wrong_value(path, e))?;
+    let known = known_keys();
+    let mut named = Table::new();
+    for (key, value) in table {
+        // Underscores are as good as hyphens here.
+        let name = key.replace('_', "-");
+        if !known.contains(&name) {
+            return Err(unknown_key(path, &key, &known));
+        }
+        named.insert(name, value);
+    }
+    if let Some(toml::Value::Table(augment)) = named.get("augment") {
+        let defaults = Table::try_from(AugmentConfig::default()).unwrap_or_default();
+        let known: Vec<String> = defaults.keys().cloned().collect();
+        if let Some(key) = augment.keys().find(|key| !known.contains(key)) {
+            return Err(unknown_key(path, &format!("augment.{key}"), &known));
+        }
+    }
+    Ok(named)
+}
+
+/// The names of all options, which are the keys of the file.
+fn known_keys() -> Vec<String> {
+    let command = <Options as clap::Args>::augment_args(clap::Command::new("train"));
+    let mut names: Vec<String> = command.get_arguments().filter_map(|a| a.get_long()).map(String::from).collect();
+    names.push("augment".into());
+    names
+}
+
+fn unknown_key(path: &Path, key: &str, known: &[String]) -> Error {
+    let last = key.rsplit('.').next().unwrap_or(key).replace('_', "-");
+    let likeness = |name: &String| strsim::jaro_winkler(&last, &name.replace('_', "-"));
+    let closest = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    let error = Error::usage(format!("unknown key `{key}` in the configuration")).at(path);
+    match closest {
+        Some(name) if likeness(name) > 0.75 => error.remedy(format!("did you mean `{name}`?")),
+        _ => error.remedy(format!("the keys are: {}", known.join(", "))),
+    }
+}
+
+fn wrong_value(path: &Path, error: toml::de::Error) -> Error {
+    Error::usage(format!("the configuration is wrong: {}", error.to_string().trim_end())).at(path)
+}
+
+/// What the defaults depend on.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    /// Median over the sub-images of the longer side, in pixels.
+    pub median_side: usize,
+    /// Number of training images.
+    pub n_train: usize,
+}
+
+/// A training's configuration with every value in place.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Config {
+    pub data: PathBuf,
+    pub organ: String,
+    pub arch: Arch,
+    pub preset: Preset,
+    pub init: Option<PathBuf>,
+    pub device: String,
+    pub seed: u64,
+    pub base: usize,
+    pub levels: usize,
+    pub size: usize,
+    pub batch: usize,
+    pub epochs: usize,
+    pub fine_tune_epochs: usize,
+    pub lr: f64,
+    pub fine_tune_lr: f64,
+    pub plateau_patience: usize,
+    pub stop_patience: usize,
+    pub alpha: f32,
+    pub class_weight: f32,
+    pub focal_gamma: f32,
+    pub instances: usize,
+    pub min_precision: Option<f64>,
+    #[serde(default)]
+    pub test_series: Vec<String>,
+    #[serde(default)]
+    pub val_series: Vec<String>,
+    pub split_by: SplitBy,
+    pub threads: usize,
+    pub precision: Precision,
+    pub no_augment: bool,
+    pub augment: Option<AugmentConfig>,
+}
+
+impl Config {
+    /// Fills in the defaults and checks every value.
+    ///
+    /// # Errors
+    /// If an option is missing or out of its range.
+    pub fn resolve(options: &Options, facts: Facts) -> Result<Config> {
+        let (data, organ) = required(options)?;
+        let preset = options.preset.unwrap_or_default();
+        let quick = preset == Preset::Quick;
+        let arch = options.arch.unwrap_or_else(|| default_arch(&organ));
+        let levels = options.levels.unwrap_or_else(|| NetworkSpec::default_levels(arch));
+        let no_augment = options.no_augment.unwrap_or(false);
+        let size_max = if quick { QUICK_SIZE_MAX } else { SIZE_MAX };
+        let config = Config {
+            data,
+            organ,
+            arch,
+            preset,
+            init: options.init.clone(),
+            device: options.device.clone().unwrap_or_else(|| "auto".into()),
+            seed: options.seed.unwrap_or(0),
+            base: options.base.unwrap_or(if quick { QUICK_BASE } else { BASE }),
+            levels,
+            size: options.size.unwrap_or_else(|| default_size(facts.median_side, levels, size_max)),
+            batch: options.batch.unwrap_or(8).min(facts.n_train.max(1)),
+            epochs: options.epochs.unwrap_or(if quick { 16 } else { 100 }),
+            fine_tune_epochs: options.fine_tune_epochs.unwrap_or(if quick { 0 } else { 15 }),
+            lr: options.lr.unwrap_or(if quick { 2e-3 } else { 1e-4 }),
+            fine_tune_lr: options.fine_tune_lr.unwrap_or(1e-5),
+            plateau_patience: options.plateau_patience.unwrap_or(5),
+            stop_patience: options.stop_patience.unwrap_or(10),
+            alpha: options.alpha.unwrap_or(0.5),
+            class_weight: options.class_weight.unwrap_or(1.0),
+            focal_gamma: options.focal_gamma.unwrap_or(0.0),
+            instances: match options.instances {
+                None | Some(Instances::Auto) => 1,
+                Some(Instances::Count(count)) => count,
+            },
+            min_precision: options.min_precision,
+            test_series: options.test_series.clone().unwrap_or_default(),
+            val_series: options.val_series.clone().unwrap_or_default(),
+            split_by: options.split_by.unwrap_or_default(),
+            threads: options.threads.unwrap_or(0),
+            precision: options.precision.unwrap_or_default(),
+            no_augment,
+            augment: (!no_augment).then(|| options.augment.clone().unwrap_or_default()),
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The network.
+    pub fn network(&self) -> NetworkSpec {
+        let (arch, base, levels) = (self.arch, self.base, self.levels);
+        NetworkSpec { arch, base, levels, channels_in: 1, channels_out: self.instances }
+    }
+
+    /// The numbers of the loss.
+    pub fn loss(&self) -> LossParameters {
+        let (alpha, class_weight, focal_gamma) = (self.alpha, self.class_weight, self.focal_gamma);
+        LossParameters { alpha, smooth: 1.0, class_weight, focal_gamma }
+    }
+
+    /// As the text of `config.toml`.
+    ///
+    /// # Errors
+    /// If a path is not UTF-8.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|e| Error::usage("the configuration cannot be written as TOML").caused_by(e))
+    }
+
+    /// Reads a run's `config.toml`.
+    ///
+    /// # Errors
+    /// If it cannot be read or is damaged.
+    pub fn read(path: &Path) -> Result<Config> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| Error::io(ErrorKind::Data, path, "read the configuration of the run", e))?;
+        toml::from_str(&text).map_err(|e| Error::data(path, "not a configuration that `train` wrote").caused_by(e))
+    }
+
+    fn check(&self) -> Result<()> {
+        let size = format!("a multiple of {} (2^levels) from {0}", 1usize << self.levels.min(16));
+        let is_size = self.levels <= 16 && self.size > 0 && self.size.is_multiple_of(1 << self.levels);
+        let positive = |x: f64| x.is_finite() && x > 0.0;
+        let checks = [
+            ("base", (1..=1024).contains(&self.base), "a number from 1 to 1024", self.base.to_string()),
+            ("levels", (1..=8).contains(&self.levels), "a number from 1 to 8", self.levels.to_string()),
+            ("size", is_size, size.as_str(), self.size.to_string()),
+            ("batch", self.batch >= 1, "at least 1", self.batch.to_string()),
+            ("epochs", self.epochs >= 1, "at least 1", self.epochs.to_string()),
+            ("lr", positive(self.lr), "a positive number", self.lr.to_string()),
+            ("fine-tune-lr", positive(self.fine_tune_lr), "a positive number", self.fine_tune_lr.to_string()),
+            ("stop-patience", self.stop_patience >= 1, "at least 1", self.stop_patience.to_string()),
+            ("alpha", (0.0..=1.0).contains(&self.alpha), "a number from 0 to 1", self.alpha.to_string()),
+            ("class-weight", positive(self.class_weight.into()), "a positive number", self.class_weight.to_string()),
+            ("focal-gamma", (0.0..=10.0).contains(&self.focal_gamma), "a number from 0 to 10", self.focal_gamma.to_string()),
+        ];
+        for (name, is_legal, expected, found) in checks {
+            if !is_legal {
+                return Err(Error::usage(format!("--{name}: expected {expected}, found {found}")));
+            }
+        }
+        if let Some(p) = self.min_precision.filter(|p| !(0.0..=1.0).contains(p)) {
+            return Err(Error::usage(format!("--min-precision: expected a number from 0 to 1, found {p}")));
+        }
+        if self.instances != 1 {
+            return Err(Error::usage(format!("--instances {}: several instance channels are not built yet", self.instances))
+                .remedy("use --instances auto (one channel; instances are connected components)"));
+        }
+        if self.precision != Precision::F32 {
+            return Err(Error::usage("--precision: only f32 is built so far").remedy("use --precision f32"));
+        }
+        self.augment.as_ref().map_or(Ok(()), AugmentConfig::validate)
+    }
+}
+
+/// The two options that have no default.
+///
+/// # Errors
+/// If one is missing.
+pub fn required(options: &Options) -> Result<(PathBuf, String)> {
+    match (&options.data, &options.organ) {
+        (Some(data), Some(organ)) => Ok((data.clone(), organ.clone())),
+        _ => Err(Error::usage("train needs --data DIR and --organ NAME")
+            .remedy("`unet-engine inspect DIR` says which organs are annotated in a folder")),
+    }
+}
+
+fn default_arch(organ: &str) -> Arch {
+    match organ {
+        "liver" => Arch::Deep,
+        "placenta" => Arch::Residual,
+        _ => Arch::Standard,
+    }
+}
+
+/// The smallest multiple of 2^levels that holds `side`, at most `max` (but one multiple at least).
+fn default_size(side: usize, levels: usize, max: usize) -> usize {
+    let multiple = 1 << levels.min(16);
+    let largest = (max / multiple).max(1);
+    side.div_ceil(multiple).clamp(1, largest) * multiple
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+use super::*;
+use clap::Parser;
+
+const FACTS: Facts = Facts { median_side: 150, n_train: 100 };
+
+fn given() -> Options {
+    Options { data: Some("data".into()), organ: Some("heart".into()), ..Options::default() }
+}
+
+fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.toml");
+    std::fs::write(&path, text).unwrap();
+    (folder, path)
+}
+
+#[test]
+fn command_line_over_file_over_defaults() {
+    let (_folder, path) = file("lr = 0.01\nbatch = 4\ninstances = 1\ntest_series = ['a', 'b']\n[augment]\nnoise = [0.0, 0.0]\n");
+    let options = Options { lr: Some(0.5), ..given() }.over_file(&path).unwrap();
+    let config = Config::resolve(&options, FACTS).unwrap();
+    assert_eq!((config.lr, config.batch, config.epochs), (0.5, 4, 100));
+    assert_eq!(config.test_series, ["a", "b"]);
+    assert_eq!(config.augment, Some(AugmentConfig { noise: [0.0, 0.0], ..AugmentConfig::default() }));
+}
+
+#[test]
+fn an_unknown_key_is_an_error_with_a_suggestion() {
+    for (text, key, suggestion) in [
+        ("epoch = 3", "`epoch`", "`epochs`"),
+        ("fine_tune_epoch = 3", "`fine_tune_epoch`", "`fine-tune-epochs`"),
+        ("learning = 3", "`learning`", "`lr`"),
+        ("zzz = 3", "`zzz`", "the keys are: data"),
+        ("[augment]\nrotation = 3", "`augment.rotation`", "`rotation_degrees`"),
+    ] {
+        let (_folder, path) = file(text);
+        let error = given().over_file(&path).unwrap_err();
+        let message = error.to_string();
+        assert_eq!(error.kind(), ErrorKind::Usage);
+        assert!(message.contains(key) && message.contains(suggestion) && message.contains("config.toml"), "{message}");
+    }
+}
+
+#[test]
+fn a_wrong_value_names_the_file_and_the_key() {
+    let (_folder, path) = file("batch = 'many'");
+    let message = given().over_file(&path).unwrap_err().to_string();
+    assert!(message.contains("config.toml") && message.contains("batch"), "{message}");
+}
+
+/// The run's `config.toml` given to `--config` means the same training.
+#[test]
+fn the_resolved_configuration_is_a_configuration() {
+    let cases = [
+        given(),
+        Options { no_augment: Some(true), min_precision: Some(0.95), alpha: Some(0.3), ..given() },
+        Options { preset: Some(Preset::Quick), test_series: Some(vec!["x".into()]), init: Some("w".into()), ..given() },
+    ];
+    for options in cases {
+        let config = Config::resolve(&options, FACTS).unwrap();
+        let (_folder, path) = file(&config.to_toml().unwrap());
+        assert_eq!(Config::read(&path).unwrap(), config);
+        let again = Options::default().over_file(&path).unwrap();
+        assert_eq!(Config::resolve(&again, Facts { median_side: 10, n_train: 1000 }).unwrap(), config);
+    }
+}
+
+#[test]
+fn defaults_follow_organ_and_picture_size() {
+    let resolve = |organ: &str, side| {
+        let options = Options { organ: Some(organ.into()), ..given() };
+        Config::resolve(&options, Facts { median_side: side, n_train: 100 }).unwrap()
+    };
+    let heart = resolve("heart", 150);
+    assert_eq!((heart.arch, heart.levels, heart.base, heart.size, heart.batch), (Arch::Standard, 4, 32, 160, 8));
+    let liver = resolve("liver", 150);
+    assert_eq!((liver.arch, liver.levels, liver.size), (Arch::Deep, 5, 160));
+    assert_eq!((resolve("placenta", 1000).arch, resolve("placenta", 1000).size), (Arch::Residual, 256));
+    assert_eq!((resolve("nerve", 1).arch, resolve("nerve", 1).size), (Arch::Standard, 16));
+    assert_eq!(default_size(300, 5, 100), 96, "the largest multiple that is allowed");
+    let few = Config::resolve(&given(), Facts { median_side: 64, n_train: 3 }).unwrap();
+    assert_eq!(few.batch, 3, "a batch cannot be larger than the training set");
+}
+
+#[test]
+fn values_out_of_range_are_usage_errors_that_name_the_option() {
+    let cases = [
+        (Options { alpha: Some(1.5), ..given() }, "--alpha"),
+        (Options { lr: Some(0.0), ..given() }, "--lr"),
+        (Options { lr: Some(f64::NAN), ..given() }, "--lr"),
+        (Options { size: Some(100), ..given() }, "--size"),
+        (Options { levels: Some(60), ..given() }, "--levels"),
+        (Options { base: Some(0), ..given() }, "--base"),
+        (Options { epochs: Some(0), ..given() }, "--epochs"),
+        (Options { min_precision: Some(1.1), ..given() }, "--min-precision"),
+        (Options { instances: Some(Instances::Count(3)), ..given() }, "not built yet"),
+        (Options { precision: Some(Precision::Bf16), ..given() }, "--precision"),
+        (Options { organ: None, ..given() }, "--organ"),
+    ];
+    for (options, name) in cases {
+        let error = Config::resolve(&options, FACTS).unwrap_err();
+        assert!(error.kind() == ErrorKind::Usage && error.to_string().contains(name), "{error}");
+    }
+}
+
+#[test]
+fn the_command_line_knows_the_same_names() {
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+    let line = Line::parse_from(["x", "--instances", "auto", "--no-augment", "--test-series", "a,b", "--fine-tune-epochs", "3"]);
+    assert_eq!(line.options.instances, Some(Instances::Auto));
+    assert_eq!(line.options.no_augment, Some(true));
+    assert_eq!(line.options.test_series, Some(vec!["a".into(), "b".into()]));
+    assert_eq!(line.options.fine_tune_epochs, Some(3));
+    assert!(Line::try_parse_from(["x", "--instances", "some"]).is_err());
+}

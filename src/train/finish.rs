@@ -1,0 +1,50 @@
+//! After the last epoch: the operating point, chosen on the validation series, and the report.
+
+use super::environment::pretty_json;
+use super::fit::Trainer;
+use crate::atomic_file;
+use crate::dataset::Sample;
+use crate::error::Result;
+use crate::image::Gray;
+use crate::infer::Frame;
+use crate::metrics::calibrate::{Calibration, Prediction, calibrate};
+use crate::report;
+
+/// Predicts the validation images with the best weights, chooses the operating point and writes the report.
+pub(super) fn finish(trainer: &mut Trainer<'_>, val: &[Sample]) -> Result<()> {
+    trainer.store.load_best(&mut trainer.engine, &trainer.state)?;
+    let predictions = predict(trainer, val)?;
+    let calibration = calibrate(&predictions, trainer.config.min_precision);
+    atomic_file::write(&trainer.store.files.calibration(), &pretty_json(&calibration)?)?;
+    trainer.progress.say(&describe(&calibration));
+    report::write_training(trainer.store.files.root(), &predictions)
+}
+
+/// The probabilities of the validation images in original pixels: that a pixel belongs to any instance.
+fn predict<'a>(trainer: &mut Trainer<'_>, val: &'a [Sample]) -> Result<Vec<Prediction<'a>>> {
+    let config = trainer.config;
+    let normalization = trainer.store.description.normalization;
+    let frame = Frame { batch: config.batch, size: [config.size; 2], channels: config.instances, normalization };
+    let images: Vec<&Gray> = val.iter().map(|sample| &sample.image).collect();
+    let maps = trainer.engine.probabilities(&frame, &images)?;
+    Ok(val.iter().zip(maps).map(|(sample, maps)| Prediction { sample, probability: maps.union() }).collect())
+}
+
+fn describe(calibration: &Calibration) -> String {
+    let number = |value: Option<f64>| value.map_or_else(|| "none".into(), |value| format!("{value:.3}"));
+    let point = &calibration.point;
+    let text = format!(
+        "threshold {:.2}, smallest object {} pixels: on the validation series F0.5 {}, pixel precision {}, object precision {}",
+        point.threshold,
+        point.min_area,
+        number(calibration.f_half),
+        number(calibration.pixel_precision),
+        number(calibration.object_precision),
+    );
+    match calibration.min_precision {
+        Some(asked) if !calibration.reached => {
+            format!("{text}\nwarning: a precision of {asked} is not reachable on the validation series; this is the highest")
+        }
+        _ => text,
+    }
+}

@@ -1,0 +1,193 @@
+//! The state of a training: all that a checkpoint holds besides tensors.
+
+use super::config::Config;
+use crate::ops::dice_bce::{LossParameters, N_SUMS, sums};
+use crate::optim::{AdamClock, EarlyStopping, Plateau};
+use serde::{Deserialize, Serialize};
+
+/// The learning rate falls to this share on a plateau.
+const PLATEAU_FACTOR: f64 = 0.1;
+
+/// Fine-tuning runs at least this many epochs.
+const FINE_TUNE_AT_LEAST: usize = 10;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    Main,
+    FineTune,
+    Done,
+}
+
+/// The epoch with the lowest validation loss so far.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    pub loss: f64,
+    /// From 0.
+    pub epoch: u32,
+    /// Of the checkpoint `best`.
+    pub checksum: String,
+}
+
+/// Where a training stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    pub phase: Phase,
+    /// The epoch in progress, from 0, counted over all phases.
+    pub epoch: u32,
+    /// Epochs finished in this phase.
+    pub phase_epoch: usize,
+    /// Steps done since the beginning.
+    pub step: u64,
+    /// Batches done of the epoch in progress, and their sums.
+    pub batches_done: usize,
+    pub totals: Totals,
+    pub clock: AdamClock,
+    pub learning_rate: f64,
+    pub plateau: Plateau,
+    pub stopping: EarlyStopping,
+    pub best: Option<Best>,
+    /// Lines of `train.jsonl` that belong to this state.
+    pub log_lines: usize,
+}
+
+impl State {
+    /// The state before the first step.
+    pub fn new(config: &Config) -> State {
+        State {
+            phase: Phase::Main,
+            epoch: 0,
+            phase_epoch: 0,
+            step: 0,
+            batches_done: 0,
+            totals: Totals::new(config.instances),
+            clock: AdamClock::default(),
+            learning_rate: config.lr,
+            plateau: Plateau::new(PLATEAU_FACTOR, config.plateau_patience),
+            stopping: EarlyStopping::new(config.stop_patience, 0),
+            best: None,
+            log_lines: 0,
+        }
+    }
+
+    /// Epochs that this phase runs at most.
+    pub fn phase_epochs(&self, config: &Config) -> usize {
+        match self.phase {
+            Phase::Main => config.epochs,
+            Phase::FineTune => config.fine_tune_epochs,
+            Phase::Done => 0,
+        }
+    }
+
+    /// Goes to the next epoch, or to the next phase if this one is over. Says whether the phase changed.
+    pub fn advance(&mut self, improved: bool, config: &Config) -> bool {
+        self.epoch += 1;
+        self.phase_epoch += 1;
+        self.batches_done = 0;
+        self.totals.clear();
+        let stop = self.stopping.observe(improved);
+        if self.phase == Phase::Main {
+            self.learning_rate = self.plateau.observe(improved, self.learning_rate);
+        }
+        if !stop && self.phase_epoch < self.phase_epochs(config) {
+            return false;
+        }
+        self.phase_epoch = 0;
+        self.phase = match self.phase {
+            Phase::Main if config.fine_tune_epochs > 0 => Phase::FineTune,
+            _ => Phase::Done,
+        };
+        if self.phase == Phase::FineTune {
+            self.clock = AdamClock::default();
+            self.learning_rate = config.fine_tune_lr;
+            self.stopping = EarlyStopping::new(config.stop_patience, FINE_TUNE_AT_LEAST);
+        }
+        true
+    }
+}
+
+/// The loss's sums over many images, per channel: what loss and metrics are pooled from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Totals {
+    channels: Vec<[f64; N_SUMS]>,
+}
+
+impl Totals {
+    pub fn new(n_channels: usize) -> Totals {
+        Totals { channels: vec![[0.0; N_SUMS]; n_channels] }
+    }
+
+    pub fn clear(&mut self) {
+        self.channels.iter_mut().for_each(|channel| channel.fill(0.0));
+    }
+
+    /// Adds the sums [N, 1, K, 8] of a batch, in order of the images. Padding has weight 0 and adds nothing.
+    pub fn add(&mut self, sums: &[f32]) {
+        for image in sums.chunks_exact(self.channels.len() * N_SUMS) {
+            for (channel, values) in self.channels.iter_mut().zip(image.chunks_exact(N_SUMS)) {
+                for (total, &value) in channel.iter_mut().zip(values) {
+                    *total += f64::from(value);
+                }
+            }
+        }
+    }
+
+    /// The loss as if all images were one batch; see [`crate::ops::dice_bce`].
+    pub fn loss(&self, parameters: &LossParameters) -> f64 {
+        let smooth = f64::from(parameters.smooth);
+        let share = |s: &[f64; N_SUMS]| (2.0 * s[sums::INTERSECTION] + smooth) / (s[sums::PREDICTED] + s[sums::TARGET] + smooth);
+        let dice = 1.0 - self.channels.iter().map(share).sum::<f64>() / self.channels.len() as f64;
+        let weight = self.sum(sums::WEIGHT);
+        let cross_entropy = if weight > 0.0 { self.sum(sums::CROSS_ENTROPY) / weight } else { 0.0 };
+        let alpha = f64::from(parameters.alpha);
+        alpha * dice + (1.0 - alpha) * cross_entropy
+    }
+
+    /// Dice of pixels at p >= 0.5; `None` where nothing is predicted and nothing is there.
+    pub fn dice(&self) -> Option<f64> {
+        let hits = 2.0 * self.sum(sums::TRUE_POSITIVE);
+        ratio(hits, hits + self.sum(sums::FALSE_POSITIVE) + self.sum(sums::FALSE_NEGATIVE))
+    }
+
+    /// Precision of pixels at p >= 0.5; `None` where nothing is predicted.
+    pub fn precision(&self) -> Option<f64> {
+        ratio(self.sum(sums::TRUE_POSITIVE), self.predicted())
+    }
+
+    /// Recall of pixels at p >= 0.5; `None` where nothing is there.
+    pub fn recall(&self) -> Option<f64> {
+        ratio(self.sum(sums::TRUE_POSITIVE), self.sum(sums::TARGET))
+    }
+
+    /// What is wrong with a model that answers the same everywhere; `None` if it does not.
+    pub fn collapse(&self) -> Option<Collapse> {
+        let (there, all) = (self.sum(sums::TARGET), self.sum(sums::WEIGHT));
+        if there > 0.0 && self.predicted() == 0.0 {
+            return Some(Collapse::Nothing);
+        }
+        (there < 0.5 * all && self.predicted() > 0.98 * all).then_some(Collapse::Everything)
+    }
+
+    fn predicted(&self) -> f64 {
+        self.sum(sums::TRUE_POSITIVE) + self.sum(sums::FALSE_POSITIVE)
+    }
+
+    fn sum(&self, index: usize) -> f64 {
+        self.channels.iter().map(|channel| channel[index]).sum()
+    }
+}
+
+/// A model that has learnt a constant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Collapse {
+    Nothing,
+    Everything,
+}
+
+fn ratio(numerator: f64, denominator: f64) -> Option<f64> {
+    (denominator > 0.0).then(|| numerator / denominator)
+}
+
+#[cfg(test)]
+mod tests;

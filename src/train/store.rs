@@ -1,0 +1,134 @@
+//! The files of a training in progress: its checkpoints and its log.
+//!
+//! `best` is written before the `last` that names it; a line of the log before the `last` that counts it. Whatever a crash leaves
+//! behind, going on from `last` writes the same files again.
+
+use super::engine::Engine;
+use super::state::{Phase, State};
+use crate::atomic_file;
+use crate::checkpoint::{self, Checkpoint, Description, RunFiles, Tensor};
+use crate::error::{Error, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::io::Write;
+
+/// A line of `train.jsonl`: one epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochLine {
+    /// From 1, counted over all phases.
+    pub epoch: u32,
+    pub phase: Phase,
+    pub lr: f64,
+    pub train_loss: f64,
+    pub val_loss: f64,
+    pub train_dice: Option<f64>,
+    pub val_dice: Option<f64>,
+    pub val_precision: Option<f64>,
+    pub val_recall: Option<f64>,
+    pub images_per_s: f64,
+    pub seconds: f64,
+}
+
+/// Reads and writes a training's files.
+pub(crate) struct Store {
+    pub files: RunFiles,
+    pub description: Description,
+}
+
+impl Store {
+    /// Saves everything as `last`; the one before becomes `previous`.
+    pub fn save_last(&self, engine: &Engine, state: &State) -> Result<()> {
+        let mut tensors = BTreeMap::new();
+        for (name, slot) in engine.session().layout().iter() {
+            tensors.insert(name.to_string(), Tensor { shape: slot.shape, data: engine.session().read_persistent(name)? });
+        }
+        let state = serde_json::to_value(state).map_err(|e| Error::run("cannot write the state").caused_by(e))?;
+        let checkpoint = Checkpoint { description: self.description.clone(), state, tensors };
+        checkpoint::rename(&self.files.checkpoint("last"), &self.files.checkpoint("previous"))?;
+        checkpoint::write(&self.files.checkpoint("last"), &checkpoint)?;
+        Ok(())
+    }
+
+    /// Saves parameters and running statistics as `best` and returns the file's checksum.
+    pub fn save_best(&self, engine: &Engine, state: &State, val_loss: f64) -> Result<String> {
+        let mut tensors = BTreeMap::new();
+        for parameter in self.description.network.parameters() {
+            let data = engine.session().read_persistent(&parameter.name)?;
+            tensors.insert(parameter.name, Tensor { shape: parameter.shape, data });
+        }
+        let state = serde_json::json!({"epoch": state.epoch + 1, "step": state.step, "val_loss": val_loss});
+        let checkpoint = Checkpoint { description: self.description.clone(), state, tensors };
+        checkpoint::write(&self.files.checkpoint("best"), &checkpoint)
+    }
+
+    /// Loads the weights of `best`, which must be the file that `state` names.
+    pub fn load_best(&self, engine: &mut Engine, state: &State) -> Result<()> {
+        let path = self.files.checkpoint("best");
+        let named = state.best.as_ref().map(|best| best.checksum.as_str());
+        let found = checkpoint::stored_checksum(&path)?;
+        if named != Some(found.as_str()) {
+            return Err(Error::data(&path, "this is not the best checkpoint that `last` names: it was replaced or restored"));
+        }
+        let checkpoint = checkpoint::read(&path)?;
+        for (name, data) in checkpoint::weights_of(&self.description.network, checkpoint.tensors, &path)? {
+            engine.write(&name, &data)?;
+        }
+        Ok(())
+    }
+
+    /// Appends a line to the log.
+    pub fn append(&self, line: &EpochLine) -> Result<()> {
+        let path = self.files.log();
+        let cannot = |e: std::io::Error| Error::io(ErrorKind::Run, &path, "write the log", e);
+        let mut text = serde_json::to_string(line).map_err(|e| Error::run("cannot write JSON").caused_by(e))?;
+        text.push('\n');
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&path).map_err(cannot)?;
+        file.write_all(text.as_bytes()).and_then(|()| file.sync_data()).map_err(cannot)
+    }
+
+    /// Cuts the log back to the lines that belong to `state`.
+    pub fn cut_log(&self, state: &State) -> Result<()> {
+        let path = self.files.log();
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(e) => return Err(Error::io(ErrorKind::Data, &path, "read the log", e)),
+        };
+        let kept: String = text.split_inclusive('\n').take(state.log_lines).collect();
+        if kept.lines().count() < state.log_lines {
+            return Err(Error::data(&path, format!("expected {} lines, found fewer", state.log_lines))
+                .remedy("restore the file from a copy, or train again"));
+        }
+        if kept == text { Ok(()) } else { atomic_file::write(&path, kept.as_bytes()) }
+    }
+}
+
+/// Reads `last`, or `previous` where `last` is damaged; what was wrong then comes beside it.
+pub(crate) fn read_last(files: &RunFiles) -> Result<(Checkpoint, State, Option<Error>)> {
+    match read_state(files, "last") {
+        Ok((checkpoint, state)) => Ok((checkpoint, state, None)),
+        Err(last) => match read_state(files, "previous") {
+            Ok((checkpoint, state)) => Ok((checkpoint, state, Some(last))),
+            Err(_) => Err(last),
+        },
+    }
+}
+
+fn read_state(files: &RunFiles, name: &str) -> Result<(Checkpoint, State)> {
+    let path = files.checkpoint(name);
+    let checkpoint = checkpoint::read(&path)?;
+    let state =
+        State::deserialize(&checkpoint.state).map_err(|e| Error::data(&path, "not a state that `train` wrote").caused_by(e))?;
+    Ok((checkpoint, state))
+}
+
+/// Gives the engine all of a checkpoint's tensors.
+pub(crate) fn restore(engine: &mut Engine, checkpoint: &Checkpoint, files: &RunFiles) -> Result<()> {
+    let names: Vec<String> = engine.session().layout().iter().map(|(name, _)| name.to_string()).collect();
+    for name in names {
+        let tensor = checkpoint.tensors.get(&name);
+        let tensor = tensor.ok_or_else(|| Error::data(files.checkpoints(), format!("{name} is missing from the checkpoint")))?;
+        engine.write(&name, &tensor.data)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! A training that was stopped goes on as if it never had been.
+
+use super::*;
+use std::cell::Cell;
+use unet_engine::error::ErrorKind;
+
+/// Trains, interrupted at every `every`-th batch (of training or validation), until it is done. Returns the number of interruptions.
+fn train_in_pieces(request: &Request, every: usize) -> usize {
+    let mut request = request.clone();
+    for interruptions in 0..200 {
+        let asked = Cell::new(0);
+        let interrupt = || {
+            asked.set(asked.get() + 1);
+            asked.get() == every
+        };
+        match run_on(&request, discs(), &interrupt) {
+            Ok(_) => return interruptions,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Interrupted, "{error}"),
+        }
+        request.resume = true;
+    }
+    panic!("the training does not come to an end");
+}
+
+#[test]
+fn stopped_at_any_batch_it_goes_on_bit_for_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole");
+    train(&tiny(&whole)).unwrap();
+    assert_eq!(log_of(&whole).len(), 5, "three epochs and two of fine-tuning");
+    for every in [3, 4, 7] {
+        let pieces = folder.path().join(format!("every-{every}"));
+        let interruptions = train_in_pieces(&tiny(&pieces), every);
+        assert!(interruptions > 3, "{interruptions} interruptions");
+        assert_same_run(&whole, &pieces);
+    }
+}
+
+/// A crash between two saves: `last` is older than the log and than `best`.
+#[test]
+fn a_crash_before_last_is_written_costs_nothing_but_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, crashed) = (folder.path().join("whole"), folder.path().join("crashed"));
+    train(&tiny(&whole)).unwrap();
+    train(&tiny(&crashed)).unwrap();
+    // As if the last epoch's `last` had never been written.
+    for suffix in ["", ".sha256"] {
+        std::fs::remove_file(crashed.join(format!("checkpoints/last.safetensors{suffix}"))).unwrap();
+    }
+    train(&Request { resume: true, ..tiny(&crashed) }).unwrap();
+    assert_same_run(&whole, &crashed);
+}
+
+#[test]
+fn a_damaged_last_falls_back_to_previous() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, damaged) = (folder.path().join("whole"), folder.path().join("damaged"));
+    train(&tiny(&whole)).unwrap();
+    train(&tiny(&damaged)).unwrap();
+    damage(&damaged, "last");
+    train(&Request { resume: true, ..tiny(&damaged) }).unwrap();
+    assert_same_run(&whole, &damaged);
+    damage(&damaged, "last");
+    damage(&damaged, "previous");
+    let error = train(&Request { resume: true, ..tiny(&damaged) }).unwrap_err();
+    assert!(error.kind() == ErrorKind::Data && error.to_string().contains("last.safetensors"), "{error}");
+}
+
+fn damage(run: &Path, name: &str) {
+    let path = run.join(format!("checkpoints/{name}.safetensors"));
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+}
+
+/// The data is not even looked for.
+#[test]
+fn resuming_a_finished_run_is_no_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    train(&tiny(&run)).unwrap();
+    let before = checkpoint(&run, "last");
+    let request = Request { resume: true, out: Some(run.clone()), ..Request::default() };
+    unet_engine::train::run(&request, &|| false).unwrap();
+    assert!(before == checkpoint(&run, "last"));
+}
+
+#[test]
+fn a_resumed_run_keeps_its_configuration_and_its_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let stopped = run_on(&tiny(&run), discs(), &|| true).unwrap_err();
+    assert_eq!(stopped.kind(), ErrorKind::Interrupted);
+    let mut other = Request { resume: true, ..tiny(&run) };
+    other.options.lr = Some(0.5);
+    let error = train(&other).unwrap_err();
+    assert!(error.kind() == ErrorKind::Usage && error.to_string().contains("--lr"), "{error}");
+    let changed: Vec<Sample> = discs().into_iter().map(|s| Sample { digest: [7; 32], ..s }).collect();
+    let error = run_on(&Request { resume: true, ..tiny(&run) }, changed, &|| false).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Data, "{error}");
+    let mut threads = Request { resume: true, ..tiny(&run) };
+    threads.options.threads = Some(2);
+    train(&threads).unwrap();
+}
