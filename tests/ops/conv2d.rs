@@ -65,7 +65,7 @@ impl Problem {
     }
 
     fn check(&self, seed: u32) {
-        check(&self.forward(seed % 2 == 0, seed));
+        check(&self.forward(seed.is_multiple_of(2), seed));
         check(&self.data_grad(seed));
         check(&self.weight_grad(seed));
     }
