@@ -1,4 +1,5 @@
 //! All integration tests: one binary, one module a subject.
 
 mod augment;
+mod roi;
 mod synth;
