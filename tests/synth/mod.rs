@@ -2,3 +2,4 @@
 
 mod litter;
 mod otsu;
+mod written;

@@ -5,11 +5,10 @@ use super::scene::{Litter, N_ANGLES};
 use super::{CompositeKind, LayoutKind, SynthOptions};
 use crate::atomic_file;
 use crate::error::{Error, ErrorKind, Result};
-use crate::geometry::{Mask, Rect};
 use crate::roi::{self, Roi};
 use rayon::prelude::*;
 use std::io::Cursor;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tiff::encoder::{TiffEncoder, colortype::Gray8};
 use tiff::tags::Tag;
 
@@ -65,12 +64,12 @@ fn write_series(options: &SynthOptions, series: usize, pictures: &[Picture]) -> 
         let organ_folder = folder.join(format!("{name}s"));
         create_folder(&organ_folder)?;
         if options.composite == CompositeKind::Stack {
-            let rois: Vec<Roi> = (0..N_ANGLES).flat_map(|i| rois(options, pictures, organ, i, false)).collect();
-            roi::archive::write(&organ_folder.join("RoiSet.zip"), &rois)?;
+            let all: Result<Vec<Vec<Roi>>> = (0..N_ANGLES).map(|i| rois(options, pictures, organ, i, false)).collect();
+            roi::archive::write(&organ_folder.join("RoiSet.zip"), &all?.concat())?;
             continue;
         }
         for i in 0..N_ANGLES {
-            let rois = rois(options, pictures, organ, i, is_shifted);
+            let rois = rois(options, pictures, organ, i, is_shifted)?;
             let stem = format!("sub_{:02}_{name}", i + 1);
             match rois.as_slice() {
                 [] => {}
@@ -86,31 +85,36 @@ fn write_series(options: &SynthOptions, series: usize, pictures: &[Picture]) -> 
 fn write_lab(options: &SynthOptions, series: usize, pictures: &[Picture]) -> Result<()> {
     let id = FIRST_ID + series;
     write_composite(options, &options.out.join(format!("{id}.tif")), pictures)?;
-    let all = |i| (0..ORGANS.len()).flat_map(move |organ| rois(options, pictures, organ, i, true));
-    let rois: Vec<Roi> = (0..N_ANGLES).flat_map(all).collect();
+    let mut all = Vec::new();
+    for i in 0..N_ANGLES {
+        for organ in 0..ORGANS.len() {
+            all.extend(rois(options, pictures, organ, i, true)?);
+        }
+    }
     let set = format!("RoiSet{id}");
     if !series.is_multiple_of(2) {
-        return roi::archive::write(&options.out.join(format!("{set}.zip")), &rois);
+        return roi::archive::write(&options.out.join(format!("{set}.zip")), &all);
     }
     let folder = options.out.join(set);
     create_folder(&folder)?;
-    rois.iter().try_for_each(|one| atomic_file::write(&folder.join(format!("{}.roi", one.name)), &roi::encode(one)))
+    all.iter().try_for_each(|one| atomic_file::write(&folder.join(format!("{}.roi", one.name)), &roi::encode(one)))
 }
 
 /// The outlines of an organ in sub-image `i`: in composite coordinates where `is_shifted` and the composite is a grid, with a stack
 /// position where it is a stack.
-fn rois(options: &SynthOptions, pictures: &[Picture], organ: usize, i: usize, is_shifted: bool) -> Vec<Roi> {
+fn rois(options: &SynthOptions, pictures: &[Picture], organ: usize, i: usize, is_shifted: bool) -> Result<Vec<Roi>> {
     let is_grid = options.composite == CompositeKind::Grid;
     let size = options.size as i32;
     let [dx, dy] = if is_grid && is_shifted { [i % COLUMNS, i / COLUMNS].map(|k| k as i32 * size) } else { [0, 0] };
-    let outline = |(k, mask): (usize, &Mask)| {
-        let mut roi = shifted_outline(mask, dx, dy);
+    let traced = pictures[i].organs[organ].iter().filter_map(roi::from_mask).enumerate();
+    let named = |(k, outline): (usize, Roi)| {
+        let mut roi = outline.translated(dx, dy)?;
         roi.name = format!("{}-s{:02}-{}", ORGANS[organ], i + 1, k + 1);
         roi.position = if is_grid { 0 } else { i as u32 + 1 };
         roi.group = organ as u8 + 1;
-        roi
+        Ok(roi)
     };
-    pictures[i].organs[organ].iter().enumerate().map(outline).collect()
+    traced.map(named).collect()
 }
 
 /// The composite as a TIFF that ImageJ opens: a grid, or a stack whose description says so.
