@@ -119,7 +119,8 @@ mod tests {
     #[test]
     fn quantiles_match_the_published_table() {
         // Abramowitz and Stegun, table 26.5.
-        for (p, x) in [(0.5, 0.0), (0.841_344_746, 1.0), (0.975, 1.959_963_985), (0.995, 2.575_829_304), (0.9999, 3.719_016_485)] {
+        for (p, x) in [(0.5, 0.0), (0.841_344_746, 1.0), (0.975, 1.959_963_985), (0.995, 2.575_829_304), (0.9999, 3.719_016_485)]
+        {
             assert!((normal_quantile(p) - x).abs() < 1e-8, "{p}: {} instead of {x}", normal_quantile(p));
         }
     }

@@ -100,9 +100,8 @@ impl Loader {
         let slots: Vec<Slot> = (0..depth).map(|_| Slot { batch: batch(), is_ready: false }).collect();
         let sampler = Sampler::new(options.size, options.augment.clone(), options.normalization);
         let batch_bytes = options.batch * (3 * width * height * size_of::<f32>() + size_of::<usize>());
-        let host_bytes = (depth + 1) * batch_bytes
-            + n_workers * sampler.bytes()
-            + prepared.iter().map(Prepared::bytes).sum::<usize>();
+        let host_bytes =
+            (depth + 1) * batch_bytes + n_workers * sampler.bytes() + prepared.iter().map(Prepared::bytes).sum::<usize>();
         let current = batch();
         let state = State { order: VecDeque::new(), started: 0, taken: 0, slots, is_closed: false, failure: None };
         let (work, ready) = (Condvar::new(), Condvar::new());
@@ -258,7 +257,9 @@ fn prepare_all(samples: &[Sample], options: &LoaderOptions, n_threads: usize) ->
         for thread in threads {
             match thread.map(|t| t.join()) {
                 Ok(Ok(())) => {}
-                Ok(Err(panic)) => panicked = Some(Error::run(format!("preparing samples failed: {}", panic_message(panic.as_ref())))),
+                Ok(Err(panic)) => {
+                    panicked = Some(Error::run(format!("preparing samples failed: {}", panic_message(panic.as_ref()))))
+                }
                 Err(e) => panicked = Some(Error::run("cannot start a loader thread").caused_by(e)),
             }
         }

@@ -82,7 +82,8 @@ impl Sampler {
         let source = prepared.letterbox.source;
         sample_row(&prepared.content, source, &self.xs, &self.ys, image, weight);
         for ((target, &x), &y) in target.iter_mut().zip(&self.xs).zip(&self.ys) {
-            let label = if is_inside(source, x, y) { prepared.labels[y as i32 as usize * source[0] + x as i32 as usize] } else { 0 };
+            let label =
+                if is_inside(source, x, y) { prepared.labels[y as i32 as usize * source[0] + x as i32 as usize] } else { 0 };
             *target = f32::from(u8::from(label != 0));
         }
     }

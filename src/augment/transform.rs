@@ -115,8 +115,7 @@ fn tap(pixel: usize, spacing: f32) -> (u32, [f32; 4]) {
     let first = t as u32;
     let t = t - first as f32;
     let s = 1.0 - t;
-    let weights =
-        [s * s * s, (3.0 * t - 6.0) * t * t + 4.0, (3.0 * s - 6.0) * s * s + 4.0, t * t * t].map(|w: f32| w / 6.0);
+    let weights = [s * s * s, (3.0 * t - 6.0) * t * t + 4.0, (3.0 * s - 6.0) * s * s + 4.0, t * t * t].map(|w: f32| w / 6.0);
     (first, weights)
 }
 

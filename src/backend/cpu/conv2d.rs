@@ -127,8 +127,7 @@ impl Window<'_> {
         let at = pixels.map(|p| self.coordinates(p));
         for tap in 0..self.kernel * self.kernel {
             let (r, s) = (tap / self.kernel, tap % self.kernel);
-            let under: [Option<usize>; MAX_ROWS] =
-                std::array::from_fn(|m| self.neighbour(pixels[m], at[m][1], at[m][2], r, s));
+            let under: [Option<usize>; MAX_ROWS] = std::array::from_fn(|m| self.neighbour(pixels[m], at[m][1], at[m][2], r, s));
             if under.iter().all(Option::is_none) {
                 continue;
             }

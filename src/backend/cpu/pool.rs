@@ -39,11 +39,10 @@ impl Pool {
     /// # Errors
     /// If the operating system refuses threads.
     pub fn new(threads: usize) -> Result<Pool> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|i| format!("cpu-{i}"))
-            .build()
-            .map_err(|e| Error::device("cannot start the threads of the CPU backend").caused_by(e).remedy("use fewer --threads"))?;
+        let pool =
+            rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("cpu-{i}")).build().map_err(|e| {
+                Error::device("cannot start the threads of the CPU backend").caused_by(e).remedy("use fewer --threads")
+            })?;
         let desk = Arc::new(Desk { state: Mutex::new(State::Idle), changed: Condvar::new() });
         let served = Arc::clone(&desk);
         pool.spawn(move || served.serve());

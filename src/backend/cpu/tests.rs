@@ -225,7 +225,12 @@ fn statistics_survive_a_large_mean() {
         let mean: Vec<f64> = per_channel(shape, |i| f64::from(x[i])).iter().map(|s| s.0 / count).collect();
         let var = per_channel(shape, |i| (f64::from(x[i]) - mean[i % shape.c()]).powi(2) / count);
         let mean = mean.iter().map(|&m| (m, m.abs())).collect();
-        check(&format!("statistics {image:?}"), &Instruction::BatchNormStatistics(BatchNormStatistics {}), &[(shape, x)], &[mean, var]);
+        check(
+            &format!("statistics {image:?}"),
+            &Instruction::BatchNormStatistics(BatchNormStatistics {}),
+            &[(shape, x)],
+            &[mean, var],
+        );
     }
 }
 
@@ -256,8 +261,10 @@ fn batch_norm_forward_and_gradients() {
         let y: Vec<f64> = (0..shape.len()).map(|i| if relu { z(i).max(0.0) } else { z(i) }).collect();
         let name = format!("batch_norm {image:?} residual {residual} relu {relu}");
         let apply = Instruction::BatchNormApply(BatchNormApply { eps, residual, relu });
-        let inputs: Vec<Tensor> =
-            [x.clone(), mean.clone(), var.clone(), gamma.clone(), beta.clone()].into_iter().chain(residual.then_some(skip)).collect();
+        let inputs: Vec<Tensor> = [x.clone(), mean.clone(), var.clone(), gamma.clone(), beta.clone()]
+            .into_iter()
+            .chain(residual.then_some(skip))
+            .collect();
         check(&name, &apply, &inputs, &[y.iter().map(|&y| (y, 4.0)).collect()]);
 
         let y32 = (shape, y.iter().map(|&y| y as f32).collect::<Vec<f32>>());

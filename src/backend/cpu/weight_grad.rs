@@ -183,7 +183,10 @@ fn pack_x(sizes: Sizes, images: [&[f32]; 2], channels: [usize; 2], rows: std::op
 
 fn pack_dy(sizes: Sizes, dy: &[f32], rows: std::ops::Range<usize>, panels: &mut [f32]) {
     let (width, tile, w, co) = (sizes.level.tile_columns(), sizes.dy_panel(), sizes.x.w(), sizes.co);
-    assert!(panels.len() >= sizes.dy_sets() * sizes.co_blocks() * tile && rows.len() * w * width <= tile, "room for the panels of dy");
+    assert!(
+        panels.len() >= sizes.dy_sets() * sizes.co_blocks() * tile && rows.len() * w * width <= tile,
+        "room for the panels of dy"
+    );
     let out = Shared(panels.as_mut_ptr());
     let first = rows.start;
     rows.into_par_iter().for_each(|row| {
