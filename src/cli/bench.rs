@@ -10,7 +10,7 @@ use crate::model::{Arch, NetworkSpec, initialise};
 use crate::ops::dice_bce::LossParameters;
 use crate::plan::PlanOptions;
 use crate::random::{Philox, Purpose};
-use crate::tape::{Shape, Tape};
+use crate::tape::Shape;
 use serde::Serialize;
 use std::time::Instant;
 

@@ -48,7 +48,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
     };
     let samples = (0..N_SAMPLES).map(|i| sample(args, i)).collect();
     let mut loader = Loader::new(Arc::new(samples), options)?;
-    let order: Vec<(u32, usize)> = (0..(WARM_UP + args.steps) * args.batch).map(|i| ((i / N_SAMPLES) as u32, i % N_SAMPLES)).collect();
+    let order: Vec<(u32, usize)> =
+        (0..(WARM_UP + args.steps) * args.batch).map(|i| ((i / N_SAMPLES) as u32, i % N_SAMPLES)).collect();
     loader.enqueue(&order);
     for _ in 0..WARM_UP {
         next(&mut loader)?;
