@@ -8,3 +8,4 @@ mod reference;
 mod roi;
 mod synth;
 mod train;
+mod roi;
