@@ -1,5 +1,6 @@
 //! All integration tests: one binary, one module a subject.
 
+mod cli;
 mod engine;
 mod ops;
 mod reference;
