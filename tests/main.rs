@@ -5,3 +5,6 @@ mod engine;
 mod ops;
 mod reference;
 mod train;
+mod augment;
+mod roi;
+mod synth;
