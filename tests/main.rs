@@ -1,6 +1,7 @@
 //! All integration tests: one binary, one module a subject.
 
 mod augment;
+mod cli;
 mod engine;
 mod golden;
 mod ops;
