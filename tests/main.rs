@@ -9,4 +9,3 @@ mod reference;
 mod roi;
 mod synth;
 mod train;
-mod roi;
