@@ -13,6 +13,7 @@
 //! 9. [`train`] and [`predict`]: the only places where the picture side and the tensor side meet.
 //! 10. [`report`] and [`cli`].
 
+pub mod atomic_file;
 pub mod augment;
 pub mod backend;
 pub mod checkpoint;

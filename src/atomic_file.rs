@@ -1,0 +1,76 @@
+//! Files that are whole or absent.
+
+use crate::error::{Error, ErrorKind, Result};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Writes `bytes` to `path` through a temporary file in the same folder, synced and then renamed: a reader sees the old file or the new
+/// one, never a part. Creates no folders.
+///
+/// # Errors
+/// If the operating system refuses; what stood at `path` before is then untouched.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let temporary = temporary_name(path);
+    let outcome = write_and_sync(&temporary, bytes).and_then(|()| std::fs::rename(&temporary, path));
+    if let Err(error) = outcome {
+        // The temporary file may not exist; the error that matters is the one above.
+        let _ = std::fs::remove_file(&temporary);
+        return Err(Error::io(ErrorKind::Run, path, "write the file", error)
+            .remedy("check that the folder exists, may be written to, and that the disk is not full"));
+    }
+    sync_folder(path);
+    Ok(())
+}
+
+fn write_and_sync(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// A name that no other writer of this process or another one uses.
+fn temporary_name(path: &Path) -> PathBuf {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+    path.with_file_name(format!(".{name}.{}-{number}.tmp", std::process::id()))
+}
+
+/// Makes the rename itself survive a power cut. Not every file system lets a folder be synced, and the file is whole either way.
+fn sync_folder(path: &Path) {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if let Ok(folder) = File::open(folder) {
+        let _ = folder.sync_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaces_a_file_and_leaves_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.bin");
+        write(&path, b"one").unwrap();
+        write(&path, b"two, which is longer").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two, which is longer");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_failing_write_leaves_the_old_state_and_names_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("missing/state.bin");
+        let error = write(&missing, b"x").unwrap_err();
+        assert_eq!(error.path(), Some(missing.as_path()));
+        // A folder of that name stands in the way of the rename, and no temporary file may stay behind.
+        let blocked = folder.path().join("blocked");
+        std::fs::create_dir_all(blocked.join("inside")).unwrap();
+        write(&blocked, b"x").unwrap_err();
+        assert!(blocked.join("inside").is_dir());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,8 @@
+//! ROI files: against ImageJ's own reading, hostile bytes, round trips, archives, the command.
+
+mod archives;
+mod command;
+mod expected;
+mod hostile;
+mod judge;
+mod round_trips;
