@@ -98,7 +98,9 @@ fn listed(root: &Path, images: &Path, manifest: &Manifest) -> Result<Found> {
     let folder = root.join(images);
     let pictures: Vec<PathBuf> = list(&folder)?.files.into_iter().filter(|f| is_picture(f)).collect();
     if pictures.is_empty() {
-        return Err(Error::data(&folder, "expected PNG, TIFF or JPEG pictures, found none").remedy("correct images in dataset.toml"));
+        return Err(
+            Error::data(&folder, "expected PNG, TIFF or JPEG pictures, found none").remedy("correct images in dataset.toml")
+        );
     }
     let candidate = |name: String, pictures: &[PathBuf]| Candidate { name, pictures: pictures.to_vec(), ..Candidate::default() };
     let candidates = match manifest.group.as_ref() {
@@ -144,6 +146,14 @@ fn series_folders(root: &Path, manifest: &Manifest) -> Result<Found> {
     known.extend(read.iter().flat_map(|s| &s.organs).filter(|(_, files)| !files.is_empty()).map(|(organ, _)| organ.clone()));
     let candidates = read.into_iter().map(|s| s.into_candidate(&known)).collect();
     Ok(Found { layout: Layout::SeriesFolders, candidates, warnings })
+}
+
+/// The pictures of a series' folder, annotated or not.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn pictures_of_series(folder: &Path, manifest: &Manifest) -> Result<Vec<PathBuf>> {
+    Ok(SeriesFolder::read(folder, manifest)?.candidate.pictures)
 }
 
 /// One series' folder, before it is known which of its empty folders are organs.

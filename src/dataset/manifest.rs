@@ -105,7 +105,10 @@ impl Manifest {
 
     fn parse(text: &str) -> Result<Manifest> {
         let wrong = |e: toml::de::Error| {
-            Error::new(ErrorKind::Data, format!("expected a dataset.toml as in docs/data-layouts.md: {}", e.to_string().trim_end()))
+            Error::new(
+                ErrorKind::Data,
+                format!("expected a dataset.toml as in docs/data-layouts.md: {}", e.to_string().trim_end()),
+            )
         };
         let table: Table = text.parse().map_err(wrong)?;
         check_all_keys(&table)?;

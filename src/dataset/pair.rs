@@ -112,14 +112,26 @@ fn read_organ(series: &str, source: &Source, organ: &str, files: &[RoiFile], pai
 
 /// The stems of those files that belong to the organ; others are blanked, so that their numbers do not count as varying.
 fn words_only(files: &[RoiFile], stems: &[String]) -> Vec<String> {
-    files.iter().zip(stems).map(|(f, stem)| if holds(&names::file_name(&f.path), f) { stem.clone() } else { String::new() }).collect()
+    files
+        .iter()
+        .zip(stems)
+        .map(|(f, stem)| if holds(&names::file_name(&f.path), f) { stem.clone() } else { String::new() })
+        .collect()
 }
 
 fn holds(name: &str, file: &RoiFile) -> bool {
     file.word.as_ref().is_none_or(|word| layout::last_part(name).contains(word))
 }
 
-fn raws_of(source: &Source, organ: &str, file: &RoiFile, file_number: Option<u32>, contents: archive::Archive, alone: bool, paired: &mut Paired) -> Vec<Raw> {
+fn raws_of(
+    source: &Source,
+    organ: &str,
+    file: &RoiFile,
+    file_number: Option<u32>,
+    contents: archive::Archive,
+    alone: bool,
+    paired: &mut Paired,
+) -> Vec<Raw> {
     let counts = paired.organs.entry(organ.to_owned()).or_default();
     counts.n_skipped += contents.skipped.len();
     let mut kept: Vec<(String, Roi)> = Vec::new();
@@ -185,14 +197,16 @@ fn coordinates_of(grid: &Grid, raws: &[Raw]) -> Option<(Coordinates, String)> {
         if raws.is_empty() {
             return Some((Coordinates::SubImage, "no ROI to tell it by".to_owned()));
         }
-        let reason = format!("no ROI leaves the first cell, and the names give the sub-images of {n_numbered} of {} ROIs", raws.len());
+        let reason =
+            format!("no ROI leaves the first cell, and the names give the sub-images of {n_numbered} of {} ROIs", raws.len());
         return (n_numbered > 0).then_some((Coordinates::SubImage, reason));
     };
     let others: Vec<&Raw> = raws.iter().filter(|raw| raw.number.is_some_and(|n| n > 1)).collect();
     let in_first = others.iter().filter(|raw| centre_cell(grid, &raw.roi) == Some(0)).count();
     let in_own = others.iter().filter(|raw| centre_cell(grid, &raw.roi).map(|cell| cell + 1) == raw.number).count();
     if in_first > in_own && 2 * in_first > others.len() {
-        let reason = format!("{in_first} of {} ROIs of later sub-images lie in the first cell, though some leave it", others.len());
+        let reason =
+            format!("{in_first} of {} ROIs of later sub-images lie in the first cell, though some leave it", others.len());
         return Some((Coordinates::SubImage, reason));
     }
     Some((Coordinates::Composite, format!("a ROI leaves the first cell ({})", leaving.label)))

@@ -44,7 +44,10 @@ impl Source {
             return Ok((source, found.reason));
         };
         let Some(mut grid) = Grid::regular([picture.width, picture.height], rows, columns, border) else {
-            let message = format!("{rows} x {columns} cells with {border} px between them do not fit into {} x {} pixels", picture.width, picture.height);
+            let message = format!(
+                "{rows} x {columns} cells with {border} px between them do not fit into {} x {} pixels",
+                picture.width, picture.height
+            );
             return Err(Error::data(&file, message).remedy("correct grid in dataset.toml"));
         };
         grid.find_blanks(&picture);
