@@ -1,7 +1,11 @@
 //! All integration tests: one binary, one module a subject.
 
+mod augment;
+mod cli;
 mod engine;
+mod golden;
 mod ops;
 mod reference;
-mod train;
 mod roi;
+mod synth;
+mod train;

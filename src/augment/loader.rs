@@ -86,14 +86,18 @@ impl Loader {
     /// # Errors
     /// If a range of the augmentation is wrong, or threads cannot be started.
     pub fn new(samples: Arc<Vec<Sample>>, options: LoaderOptions) -> Result<Loader> {
-        let [width, height] = options.size;
-        assert!(options.batch > 0 && width > 0 && height > 0, "batches of something");
         if let Some(augment) = &options.augment {
             augment.validate()?;
         }
+        let prepared = prepare_all(&samples, &options, options.workers.max(1))?;
+        Loader::start(prepared, options)
+    }
+
+    /// Starts the workers on prepared samples.
+    fn start(prepared: Vec<Prepared>, options: LoaderOptions) -> Result<Loader> {
+        let [width, height] = options.size;
+        assert!(options.batch > 0 && width > 0 && height > 0, "batches of something");
         let n_workers = options.workers.max(1);
-        let prepared = prepare_all(&samples, &options, n_workers)?;
-        drop(samples);
         // One batch for each worker to fill, and one ready for the caller.
         let depth = n_workers + 1;
         let batch = || Batch::new(options.batch, width * height);
@@ -274,4 +278,40 @@ fn prepare_all(samples: &[Sample], options: &LoaderOptions, n_threads: usize) ->
 fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|s| s.to_string());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::Gray;
+
+    fn options() -> LoaderOptions {
+        let normalization = Normalization { mean: 0.0, deviation: 1.0 };
+        LoaderOptions { batch: 2, size: [16, 16], seed: 1, workers: 2, augment: None, normalization }
+    }
+
+    fn sample() -> Sample {
+        let image = Gray::new(16, 16, (0..256).map(|i| i as f32).collect());
+        Sample { series: "s".into(), sub_image: 1, image, instances: Vec::new(), digest: [0; 32] }
+    }
+
+    #[test]
+    fn a_panic_in_a_worker_is_an_error_with_its_message() {
+        let mut broken = Prepared::new(&sample(), [16, 16], options().normalization);
+        broken.labels.clear();
+        let mut loader = Loader::start(vec![broken], options()).expect("threads start");
+        loader.enqueue(&[(0, 0); 8]);
+        let error = (0..4).find_map(|_| loader.next().err()).expect("an error instead of a batch");
+        assert!(error.to_string().contains("out of bounds"), "{error}");
+    }
+
+    #[test]
+    fn dropping_it_in_the_middle_of_the_work_ends_the_threads() {
+        let mut loader = Loader::new(Arc::new(vec![sample(); 3]), options()).expect("threads start");
+        loader.enqueue(&[(0, 1); 1000]);
+        assert!(loader.next().expect("no panic").is_some());
+        let shared = Arc::downgrade(&loader.shared);
+        drop(loader);
+        assert!(shared.upgrade().is_none(), "a thread still holds the loader's state");
+    }
 }

@@ -18,8 +18,8 @@ pub fn prepare(image: &Gray) -> Gray {
         // A few bright pixels on black: the percentiles see nothing, the extremes do.
         (low, high) = (at(0.0), at(1.0));
     }
-    let factor = if high > low { 1.0 / (high - low) } else { 0.0 };
-    let pixels = image.pixels.iter().map(|&p| ((p - low) * factor).clamp(0.0, 1.0)).collect();
+    let range = if high > low { high - low } else { f32::INFINITY };
+    let pixels = image.pixels.iter().map(|&p| ((p - low) / range).clamp(0.0, 1.0)).collect();
     Gray::new(image.width, image.height, pixels)
 }
 
@@ -76,11 +76,15 @@ pub struct Prepared {
 
 impl Prepared {
     /// Prepares a sample for an input of width and height `size`.
+    ///
+    /// # Panics
+    /// If a mask has not the sub-image's size.
     pub fn new(sample: &Sample, size: [usize; 2], normalization: Normalization) -> Prepared {
         let picture = normalization.standardise(&sample.image);
         let letterbox = Letterbox::fit([picture.width, picture.height], size);
         let mut labels = vec![0; picture.pixels.len()];
         for (i, mask) in sample.instances.iter().enumerate() {
+            assert_eq!((mask.width(), mask.height()), (picture.width, picture.height), "a mask of its sub-image's size");
             let label = i.min(254) as u8 + 1;
             labels.iter_mut().zip(mask.pixels()).filter(|(_, inside)| **inside != 0).for_each(|(l, _)| *l = label);
         }

@@ -78,24 +78,24 @@ fn check_head(path: &Path, file: &SafeTensors<'_>, network: &NetworkSpec) -> Res
         .remedy(format!("train with --instances {found}, or start from weights whose head has {}", network.channels_out)))
 }
 
+/// What the file lacks, what it has too much, and what has another shape, in this order.
 fn differences(file: &SafeTensors<'_>, parameters: &[Parameter]) -> Vec<String> {
-    let mut differences = Vec::new();
+    let (mut missing, mut other_shape) = (Vec::new(), Vec::new());
     for parameter in parameters {
         let expected = shape_in_pytorch(parameter);
         match file.tensor(&parameter.name) {
-            Err(_) => differences.push(format!("{} {expected:?} is missing", parameter.name)),
+            Err(_) => missing.push(format!("{} {expected:?} is missing", parameter.name)),
             Ok(view) if view.shape() != expected => {
-                differences.push(format!("{}: expected {expected:?}, found {:?}", parameter.name, view.shape()));
+                other_shape.push(format!("{}: expected {expected:?}, found {:?}", parameter.name, view.shape()));
             }
             Ok(_) => {}
         }
     }
     let known: BTreeSet<&str> = parameters.iter().map(|p| p.name.as_str()).collect();
-    let mut unknown: Vec<&str> =
-        file.names().into_iter().filter(|n| !known.contains(n) && !n.ends_with(".num_batches_tracked")).collect();
-    unknown.sort_unstable();
-    differences.extend(unknown.into_iter().map(|name| format!("{name} is unknown to this network")));
-    differences
+    let is_unknown = |name: &&str| !known.contains(name) && !name.ends_with(".num_batches_tracked");
+    let unknown: BTreeSet<&str> = file.names().into_iter().filter(is_unknown).collect();
+    let unknown = unknown.into_iter().map(|name| format!("{name} is unknown to this network"));
+    missing.into_iter().chain(unknown).chain(other_shape).collect()
 }
 
 fn mismatch(path: &Path, network: &NetworkSpec, differences: &[String]) -> Error {
@@ -166,3 +166,6 @@ fn as_f32(view: &TensorView<'_>) -> Option<Vec<f32>> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -67,7 +67,11 @@ pub fn size(path: &Path) -> Result<[usize; 2]> {
 /// # Errors
 /// If the file cannot be read, is no picture, or claims to be larger than 65,536 pixels a side or 1 GiB a page.
 pub fn read(path: &Path) -> Result<Gray> {
-    if is_tiff(path) { read_tiff_page(path, &mut tiff_decoder(path)?) } else { decode_image(path).and_then(|i| luminance(path, &i)) }
+    if is_tiff(path) {
+        read_tiff_page(path, &mut tiff_decoder(path)?)
+    } else {
+        decode_image(path).and_then(|i| luminance(path, &i))
+    }
 }
 
 /// Reads every page of a TIFF (one page of any other picture). A page that is broken is an error in its place; what follows a

@@ -107,7 +107,8 @@ fn describe(grid: &Grid, x: &Axis, y: &Axis, confidence: f32) -> String {
     if grid.origins.len() == 1 {
         return "no seams between sub-images in the pixels: a single picture".to_owned();
     }
-    let found = if grid.border > 0 { format!("borders of {} px", grid.border) } else { "steps between neighbouring cells".to_owned() };
+    let found =
+        if grid.border > 0 { format!("borders of {} px", grid.border) } else { "steps between neighbouring cells".to_owned() };
     let rest = if x.spread + y.spread > 0 { ", cell sizes differing by 1 px" } else { "" };
     format!("from the pixels: {found}{rest} (confidence {confidence:.2})")
 }

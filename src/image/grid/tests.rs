@@ -4,9 +4,8 @@ use proptest::prelude::*;
 
 /// A smooth random texture with its own mean and contrast, as a sub-image is: sums of a few waves and a little noise.
 fn texture(width: usize, height: usize, rng: &mut Philox, gain: f32) -> Gray {
-    let waves: Vec<[f32; 4]> = (0..5)
-        .map(|_| [rng.range(-0.25, 0.25), rng.range(-0.25, 0.25), rng.range(0.0, 6.3), rng.range(5.0, 25.0)])
-        .collect();
+    let waves: Vec<[f32; 4]> =
+        (0..5).map(|_| [rng.range(-0.25, 0.25), rng.range(-0.25, 0.25), rng.range(0.0, 6.3), rng.range(5.0, 25.0)]).collect();
     let mean = rng.range(60.0, 190.0);
     let mut pixels = Vec::with_capacity(width * height);
     for y in 0..height {

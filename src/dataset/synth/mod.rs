@@ -1,6 +1,14 @@
-//! Synthetic litters.
+//! Synthetic litters: annotated series that look enough like ultrasound to try everything on.
+//!
+//! [`scene`] holds a litter in three dimensions, [`render`] makes a picture and masks of a section of it, [`write()`] writes them in
+//! the layouts that a laboratory would have them in. The same seed gives the same bytes.
 
-use crate::error::Result;
+pub mod render;
+pub mod scene;
+mod write;
+
+pub use write::write;
+
 use std::path::PathBuf;
 
 /// How annotations and composites are written.
@@ -12,9 +20,12 @@ pub enum LayoutKind {
     Lab,
 }
 
+/// How the sub-images of a series are put together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum CompositeKind {
+    /// One picture of 5 rows and 7 columns.
     Grid,
+    /// A TIFF of 35 pages.
     Stack,
 }
 
@@ -28,12 +39,4 @@ pub struct SynthOptions {
     pub composite: CompositeKind,
     /// Width and height of a sub-image in pixels.
     pub size: usize,
-}
-
-/// Draws a data set.
-///
-/// # Errors
-/// If `out` exists and is not empty, or cannot be written.
-pub fn write(_options: &SynthOptions) -> Result<()> {
-    todo!()
 }

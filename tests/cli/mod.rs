@@ -1,0 +1,16 @@
+//! The program as a user runs it.
+
+mod train;
+
+use std::process::{Command, Output};
+
+/// Runs the program and waits for it.
+pub fn unet_engine(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_unet-engine")).args(args).output().expect("the program starts")
+}
+
+/// The exit code and what was said on stderr.
+pub fn code_and_stderr(args: &[&str]) -> (i32, String) {
+    let output = unet_engine(args);
+    (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stderr).into_owned())
+}
