@@ -5,6 +5,7 @@ mod cli;
 mod engine;
 mod golden;
 mod ops;
+mod predict;
 mod reference;
 mod roi;
 mod synth;
