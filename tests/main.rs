@@ -1,2 +1,4 @@
 //! All integration tests: one binary, one module a subject.
 mod roi;
+
+mod dataset;
