@@ -10,3 +10,5 @@ mod reference;
 mod roi;
 mod synth;
 mod train;
+
+mod dataset;
