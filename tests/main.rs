@@ -1,10 +1,10 @@
 //! All integration tests: one binary, one module a subject.
 
+mod augment;
 mod cli;
 mod engine;
 mod ops;
 mod reference;
-mod train;
-mod augment;
 mod roi;
 mod synth;
+mod train;

@@ -104,7 +104,11 @@ fn info(files: &[PathBuf], json: bool) -> Result<()> {
             }
         }
     }
-    if json { print_json(&rows)? } else { print_table(&rows)? }
+    if json {
+        print_json(&rows)?
+    } else {
+        print_table(&rows)?
+    }
     finish(errors)
 }
 

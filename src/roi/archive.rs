@@ -48,7 +48,9 @@ pub fn read(path: &Path) -> Result<Archive> {
 
 fn read_zip(path: &Path, bytes: Vec<u8>) -> Result<Archive> {
     let broken = |e: zip::result::ZipError| {
-        Error::data(path, "expected a ZIP archive of ROIs, found a broken one").caused_by(e).remedy("save it again in ImageJ's ROI Manager")
+        Error::data(path, "expected a ZIP archive of ROIs, found a broken one")
+            .caused_by(e)
+            .remedy("save it again in ImageJ's ROI Manager")
     };
     let mut zip = zip::ZipArchive::new(Cursor::new(bytes)).map_err(broken)?;
     let mut archive = Archive::default();

@@ -303,7 +303,8 @@ fn read_path(bytes: &Bytes) -> Read<Shape> {
         if at + 4 * n_coordinates > end {
             break;
         }
-        let c: [f32; 6] = std::array::from_fn(|i| if i < n_coordinates { bytes.f32(at + 4 * i).unwrap_or(f32::NAN) } else { 0.0 });
+        let c: [f32; 6] =
+            std::array::from_fn(|i| if i < n_coordinates { bytes.f32(at + 4 * i).unwrap_or(f32::NAN) } else { 0.0 });
         at += 4 * n_coordinates;
         let segment = match number {
             0 => Segment::Move([c[0], c[1]]),

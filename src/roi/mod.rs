@@ -140,10 +140,7 @@ impl Roi {
     /// Whether its box leaves an image of `width` x `height` on any side.
     pub fn leaves(&self, width: usize, height: usize) -> bool {
         let Rect { left, top, width: w, height: h } = self.bounds;
-        left < 0
-            || top < 0
-            || i64::from(left) + i64::from(w) > width as i64
-            || i64::from(top) + i64::from(h) > height as i64
+        left < 0 || top < 0 || i64::from(left) + i64::from(w) > width as i64 || i64::from(top) + i64::from(h) > height as i64
     }
 
     /// The ROI moved by whole pixels.
@@ -165,8 +162,12 @@ impl Roi {
 
     /// Sets a property; line breaks and colons have no place in its key, nor line breaks in its value.
     pub fn set_property(&mut self, key: &str, value: &str) {
-        let mut lines: Vec<String> =
-            self.properties.lines().filter(|line| line.split_once(": ").is_none_or(|(k, _)| k != key)).map(str::to_owned).collect();
+        let mut lines: Vec<String> = self
+            .properties
+            .lines()
+            .filter(|line| line.split_once(": ").is_none_or(|(k, _)| k != key))
+            .map(str::to_owned)
+            .collect();
         lines.push(format!("{key}: {value}"));
         self.properties = lines.join("\n") + "\n";
     }
@@ -215,7 +216,9 @@ impl Shape {
             Points::SubPixel(p) => p.as_flattened().iter().all(ok),
         };
         match self {
-            Shape::Rectangle { frame: f, .. } | Shape::Oval(f) | Shape::Text { frame: f, .. } | Shape::Image { frame: f, .. } => frame(f),
+            Shape::Rectangle { frame: f, .. } | Shape::Oval(f) | Shape::Text { frame: f, .. } | Shape::Image { frame: f, .. } => {
+                frame(f)
+            }
             Shape::Outline { points: p, .. } | Shape::Markers { points: p, .. } => points(p),
             Shape::Line { ends, .. } => ends.iter().all(ok),
             Shape::Ellipse { axis, aspect_ratio: extra } | Shape::RotatedRectangle { axis, width: extra } => {

@@ -47,10 +47,7 @@ impl RoiKind {
 
     /// Whether ImageJ counts the type among those that enclose pixels.
     pub fn is_area(self) -> bool {
-        !matches!(
-            self,
-            RoiKind::Line | RoiKind::Arrow | RoiKind::Polyline | RoiKind::Freeline | RoiKind::Angle | RoiKind::Point
-        )
+        !matches!(self, RoiKind::Line | RoiKind::Arrow | RoiKind::Polyline | RoiKind::Freeline | RoiKind::Angle | RoiKind::Point)
     }
 }
 

@@ -181,7 +181,8 @@ fn second_derivatives(x: &[f32], y: &[f32]) -> Vec<f64> {
         let ratio = (wide(x[j]) - wide(x[j - 1])) / (wide(x[j + 1]) - wide(x[j - 1]));
         let p = ratio * second[j - 1] + 2.0;
         second[j] = (ratio - 1.0) / p;
-        let slope_change = (wide(y[j + 1]) - wide(y[j])) / wide(x[j + 1] - x[j]) - (wide(y[j]) - wide(y[j - 1])) / wide(x[j] - x[j - 1]);
+        let slope_change =
+            (wide(y[j + 1]) - wide(y[j])) / wide(x[j + 1] - x[j]) - (wide(y[j]) - wide(y[j - 1])) / wide(x[j] - x[j - 1]);
         u[j] = (6.0 * slope_change / wide(x[j + 1] - x[j - 1]) - ratio * u[j - 1]) / p;
     }
     for k in (0..n - 1).rev() {
