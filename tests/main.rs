@@ -3,6 +3,7 @@
 mod augment;
 mod cli;
 mod engine;
+mod golden;
 mod ops;
 mod reference;
 mod roi;

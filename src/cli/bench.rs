@@ -1,13 +1,16 @@
 //! `bench`: measure this machine's throughput.
 
+mod augment;
+mod profile;
+
 use super::{print_json, print_line};
 use crate::backend::{Session, cpu};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Arch, NetworkSpec, initialise};
 use crate::ops::dice_bce::LossParameters;
-use crate::plan::{Plan, PlanOptions};
+use crate::plan::PlanOptions;
 use crate::random::{Philox, Purpose};
-use crate::tape::{Shape, Tape};
+use crate::tape::Shape;
 use serde::Serialize;
 use std::time::Instant;
 
@@ -86,24 +89,14 @@ struct Report {
     steps: usize,
     device: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    profile: Vec<Row>,
-}
-
-/// One line of the profile: all steps of one operation on one shape.
-#[derive(Serialize)]
-struct Row {
-    operation: String,
-    calls: usize,
-    ms: f64,
-    gflop_per_s: f64,
-    share: f64,
+    profile: Vec<profile::Row>,
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
     check(args)?;
     let report = match args.what {
         What::Kernels => return Err(no_kernels()),
-        What::Augment => return Err(Error::device("bench augment is not in this build")),
+        What::Augment => return augment::run(args),
         What::Step => measure_network(args, "step")?,
         What::Infer => measure_network(args, "infer")?,
     };
@@ -154,9 +147,9 @@ fn measure_network(args: &Args, what: &'static str) -> Result<Report> {
         seconds.push(start.elapsed().as_secs_f64());
     }
     seconds.sort_by(f64::total_cmp);
-    let profile = if args.profile { profile(&mut session, args.steps)? } else { Vec::new() };
+    let profile = if args.profile { profile::measure(&mut session, args.steps)? } else { Vec::new() };
     let plan = &session.plans()[0];
-    let flops: u64 = (0..plan.steps.len()).map(|i| flops(plan, i)).sum();
+    let flops: u64 = (0..plan.steps.len()).map(|i| profile::flops(plan, i)).sum();
     let median = median(&seconds);
     Ok(Report {
         what,
@@ -202,61 +195,6 @@ fn fill(session: &mut Session, spec: &NetworkSpec, args: &Args, training: bool) 
 fn median(sorted: &[f64]) -> f64 {
     let n = sorted.len();
     if n % 2 == 1 { sorted[n / 2] } else { (sorted[n / 2 - 1] + sorted[n / 2]) / 2.0 }
-}
-
-fn flops(plan: &Plan, step: usize) -> u64 {
-    let step = &plan.steps[step];
-    let shapes = |slots: &[crate::plan::Slot]| slots.iter().map(|s| s.shape).collect::<Vec<Shape>>();
-    step.instruction.op().flops(&shapes(&step.inputs), &shapes(&step.outputs))
-}
-
-/// Times every step of the plan on its own, `rounds` times, and adds up those of one operation on one shape.
-fn profile(session: &mut Session, rounds: usize) -> Result<Vec<Row>> {
-    let n = session.plans()[0].steps.len();
-    let mut times = vec![Vec::with_capacity(rounds); n];
-    for _ in 0..rounds {
-        for timing in session.run_profiled(0)? {
-            times[timing.step].push(timing.seconds);
-        }
-    }
-    let plan = &session.plans()[0];
-    let mut rows: Vec<(Row, u64)> = Vec::new();
-    for (i, times) in times.iter_mut().enumerate() {
-        times.sort_by(f64::total_cmp);
-        let operation = describe(plan, i);
-        let known = rows.iter().position(|(row, _)| row.operation == operation).unwrap_or_else(|| {
-            rows.push((Row { operation, calls: 0, ms: 0.0, gflop_per_s: 0.0, share: 0.0 }, 0));
-            rows.len() - 1
-        });
-        rows[known].0.calls += 1;
-        rows[known].0.ms += median(times) * 1e3;
-        rows[known].1 += flops(plan, i);
-    }
-    let total: f64 = rows.iter().map(|(row, _)| row.ms).sum();
-    for (row, flops) in &mut rows {
-        row.share = row.ms / total;
-        row.gflop_per_s = *flops as f64 / (row.ms * 1e6);
-    }
-    let mut rows: Vec<Row> = rows.into_iter().map(|(row, _)| row).collect();
-    rows.sort_by(|a, b| b.ms.total_cmp(&a.ms));
-    Ok(rows)
-}
-
-/// `conv2d 128x128 64 -> 32`: the operation, its largest image, channels in and out. Adam is one line for all parameters.
-fn describe(plan: &Plan, step: usize) -> String {
-    let step = &plan.steps[step];
-    let name = step.instruction.name();
-    if name == "adam" {
-        return name.into();
-    }
-    let images = step.inputs.iter().chain(&step.outputs).map(|s| s.shape);
-    let largest = images.filter(|s| s.h() > 3).max_by_key(|s| s.pixels());
-    let weights = step.inputs.iter().chain(&step.outputs).map(|s| s.shape).find(|s| (2..=3).contains(&s.h()) && s.h() == s.w());
-    match (largest, weights) {
-        (Some(image), Some(w)) => format!("{name} {}x{} {} -> {}", image.h(), image.w(), w.0[2], w.c()),
-        (Some(image), None) => format!("{name} {}x{} {}", image.h(), image.w(), image.c()),
-        (None, _) => name.into(),
-    }
 }
 
 /// The most memory that the process ever held, as the kernel counts it.

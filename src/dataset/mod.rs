@@ -1,15 +1,28 @@
 //! Annotated series on disk: layouts, pairing of images with ROIs, sub-images, splits, the cache, and synthetic litters.
 //!
-//! Ends in plain host arrays ([`Sample`]), so it runs and is tested without a device.
+//! Ends in plain host arrays ([`Sample`]), so it runs and is tested without a device. What is inferred from a folder, and how
+//! `dataset.toml` overrides it, is documented in `docs/data-layouts.md`.
 
+pub mod cache;
+pub mod findings;
+pub mod layout;
+pub mod load;
+pub mod manifest;
+mod names;
+mod open;
+pub mod pair;
+mod source;
 pub mod splits;
 pub mod synth;
 
-use crate::error::Result;
+pub use open::open_input;
+pub use source::Source;
+
+use crate::error::{Error, ErrorKind, Result};
 use crate::geometry::Mask;
 use crate::image::Gray;
-use crate::image::grid::Grid;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 /// One sub-image with the instances of one organ: what training and evaluation read.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,17 +39,13 @@ pub struct Sample {
     pub digest: [u8; 32],
 }
 
-/// How a series' sub-images are stored.
+/// How an organ is annotated in a series.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Source {
-    /// One picture, cut by a grid.
-    Composite { file: PathBuf, grid: Grid },
-    /// A multi-page TIFF.
-    Stack { file: PathBuf, pages: usize },
-    /// A folder of pictures, in natural order of their names.
-    Folder { files: Vec<PathBuf> },
-    /// One picture that is one sub-image.
-    Single { file: PathBuf },
+pub enum Annotation {
+    /// By ROIs, each in its sub-image.
+    Rois(pair::OrganRois),
+    /// By mask pictures below `root`.
+    Masks { spec: manifest::OrganSpec, root: PathBuf },
 }
 
 /// A series of sub-images, annotated or not.
@@ -44,12 +53,25 @@ pub enum Source {
 pub struct Series {
     pub name: String,
     pub source: Source,
+    /// How the source was recognised: pages, the grid and what it was found by.
+    pub source_reason: String,
+    /// The organs that are annotated. One that is missing here is not annotated, which is more than not visible.
+    pub annotations: BTreeMap<String, Annotation>,
+    /// Where the ROIs' coordinates start; `None` if every sub-image is a picture of its own.
+    pub coordinates: Option<manifest::Coordinates>,
+    pub coordinates_reason: String,
+    pub warnings: Vec<String>,
 }
 
 impl Series {
     /// Number of sub-images (blank cells of a grid excluded).
     pub fn len(&self) -> usize {
-        todo!()
+        self.source.numbers().len()
+    }
+
+    /// Whether there is no sub-image at all.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Reads the sub-images, with their numbers in the series (from 1; the numbers of blank cells are skipped). One that cannot be
@@ -58,7 +80,7 @@ impl Series {
     /// # Errors
     /// If the series' file cannot be read at all.
     pub fn sub_images(&self) -> Result<Vec<(usize, Result<Gray>)>> {
-        todo!()
+        self.source.sub_images()
     }
 }
 
@@ -66,38 +88,56 @@ impl Series {
 #[derive(Clone, Debug)]
 pub struct Dataset {
     pub root: PathBuf,
+    pub layout: layout::Layout,
     pub series: Vec<Series>,
+    pub warnings: Vec<String>,
+    /// What could not be read: whole series, ROI files, single ROIs.
+    pub broken: Vec<String>,
 }
 
 impl Dataset {
-    /// Finds the layout, the series and their annotations; reads `dataset.toml` if there is one. Reads no pixels that it need not.
-    ///
-    /// # Errors
-    /// If nothing that looks like a data set is there; if `dataset.toml` is wrong; if coordinates are ambiguous.
-    pub fn open(_root: &Path) -> Result<Dataset> {
-        todo!()
-    }
-
     /// The organs that are annotated anywhere, sorted.
     pub fn organs(&self) -> Vec<String> {
-        todo!()
+        let organs: BTreeSet<&String> = self.series.iter().flat_map(|s| s.annotations.keys()).collect();
+        organs.into_iter().cloned().collect()
     }
 
     /// All sub-images of the series that are annotated for `organ`, in order of (series, sub-image), with their masks; through the
-    /// cache in the user's cache folder.
+    /// cache in the user's cache folder. What is broken is left out and returned beside the samples, with everything that opening
+    /// the data set found to be broken.
     ///
     /// # Errors
-    /// If no series is annotated for the organ (names those that are); if files are broken. With `keep_going` broken files are
-    /// left out and returned beside the samples.
-    pub fn samples(&self, _organ: &str) -> Result<(Vec<Sample>, Vec<crate::error::Error>)> {
-        todo!()
+    /// If no series is annotated for the organ (names those that are), or if nothing of it can be read.
+    pub fn samples(&self, organ: &str) -> Result<(Vec<Sample>, Vec<Error>)> {
+        let annotated: Vec<(&Series, &Annotation)> =
+            self.series.iter().filter_map(|s| s.annotations.get(organ).map(|a| (s, a))).collect();
+        if annotated.is_empty() {
+            let organs = self.organs();
+            let message = format!("no series is annotated for {organ}; annotated here: {}", organs.join(", "));
+            let error = Error::data(&self.root, message);
+            return Err(match manifest::closest(organ, organs.iter().map(String::as_str)) {
+                Some(similar) => error.remedy(format!("did you mean --organ {similar}?")),
+                None => error.remedy("run `unet-engine inspect` to see what was found"),
+            });
+        }
+        let mut broken: Vec<Error> = self.broken.iter().map(|text| Error::new(ErrorKind::Data, text.clone())).collect();
+        let mut samples = Vec::new();
+        let folder = cache::folder();
+        for (series, annotation) in annotated {
+            match cache::load(folder.as_deref(), series, annotation) {
+                Ok(loaded) => {
+                    samples.extend(loaded.samples);
+                    broken.extend(loaded.broken);
+                }
+                Err(error) => broken.push(error),
+            }
+        }
+        match broken.pop() {
+            Some(first) if samples.is_empty() => Err(first),
+            last => {
+                broken.extend(last);
+                Ok((samples, broken))
+            }
+        }
     }
-}
-
-/// Finds the series in an input of `predict`: a composite, a stack, a folder of pictures, a folder of series, or a single picture.
-///
-/// # Errors
-/// If there is no picture.
-pub fn open_input(_path: &Path) -> Result<Vec<Series>> {
-    todo!()
 }

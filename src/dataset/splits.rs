@@ -1,8 +1,11 @@
 //! Splits by whole series, written once, by seed.
 
-use super::Sample;
-use crate::error::Result;
+use super::cache::hex;
+use super::{Sample, manifest, names};
+use crate::error::{Error, ErrorKind, Result};
+use crate::random::{Philox, Purpose};
 use serde::{Deserialize, Serialize};
+use std::collections::{HashMap, HashSet};
 
 /// Which part of the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -10,6 +13,16 @@ pub enum Part {
     Train,
     Val,
     Test,
+}
+
+impl Part {
+    fn name(self) -> &'static str {
+        match self {
+            Part::Train => "training",
+            Part::Val => "validation",
+            Part::Test => "test",
+        }
+    }
 }
 
 /// How to split.
@@ -26,6 +39,7 @@ pub struct SplitOptions {
 
 /// A split, as written to `splits.json`. Members are series names, or `series#sub-image` when split by image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Splits {
     pub train: Vec<String>,
     pub val: Vec<String>,
@@ -37,16 +51,218 @@ pub struct Splits {
 }
 
 impl Splits {
-    /// Splits `samples`: test = max(1, round(n / 5)) series, validation likewise of the rest.
+    /// Splits `samples`: test = max(1, round(n / 5)) series, validation likewise of the rest. Series named by the user are taken as
+    /// they are, and the other parts are drawn from what remains.
     ///
     /// # Errors
     /// With fewer than 3 series (names `--split-by image`); if the same picture lies in two parts; if a named series is unknown.
-    pub fn make(_samples: &[Sample], _options: &SplitOptions) -> Result<Splits> {
-        todo!()
+    pub fn make(samples: &[Sample], options: &SplitOptions) -> Result<Splits> {
+        let members = members_of(samples, options.by_image);
+        if members.len() < 3 {
+            return Err(too_few(members.len(), options.by_image));
+        }
+        let test = named(&options.test_series, &members, options.by_image, "--test-series")?;
+        let val = named(&options.val_series, &members, options.by_image, "--val-series")?;
+        if let Some(both) = test.iter().find(|m| val.contains(m)) {
+            return Err(Error::usage(format!("{both} is named by both --test-series and --val-series")).remedy("name it once"));
+        }
+        let mut rest: Vec<String> = members.into_iter().filter(|m| !test.contains(m) && !val.contains(m)).collect();
+        Philox::new(options.seed, 0, 0, Purpose::Split).shuffle(&mut rest);
+        let test = if test.is_empty() { draw(&mut rest) } else { test };
+        let val = if val.is_empty() { draw(&mut rest) } else { val };
+        if rest.is_empty() {
+            return Err(Error::usage("no series is left to train on").remedy("name fewer series as test and validation sets"));
+        }
+        rest.sort_by(|a, b| names::natural_order(a, b));
+        let mut splits = Splits { train: rest, val, test, by_image: options.by_image, seed: options.seed, seen: Vec::new() };
+        splits.refuse_leaks(samples)?;
+        let mut seen: Vec<String> = samples
+            .iter()
+            .filter(|s| matches!(splits.part_of(s), Some(Part::Train | Part::Val)))
+            .map(|s| hex(&s.digest))
+            .collect();
+        seen.sort();
+        seen.dedup();
+        splits.seen = seen;
+        Ok(splits)
     }
 
     /// The part that a sample belongs to; `None` if it is not in the split.
-    pub fn part_of(&self, _sample: &Sample) -> Option<Part> {
-        todo!()
+    pub fn part_of(&self, sample: &Sample) -> Option<Part> {
+        let member = member_of(sample, self.by_image);
+        let parts = [(Part::Train, &self.train), (Part::Val, &self.val), (Part::Test, &self.test)];
+        parts.into_iter().find(|(_, members)| members.contains(&member)).map(|(part, _)| part)
+    }
+
+    /// Refuses to evaluate on pictures that were used in training or validation.
+    ///
+    /// # Errors
+    /// If one of `samples` was; the error names the first and counts them.
+    pub fn refuse_seen<'a>(&self, samples: impl IntoIterator<Item = &'a Sample>) -> Result<()> {
+        let known: HashSet<&str> = self.seen.iter().map(String::as_str).collect();
+        let seen: Vec<&Sample> = samples.into_iter().filter(|s| known.contains(hex(&s.digest).as_str())).collect();
+        let Some(first) = seen.first() else { return Ok(()) };
+        let message = format!(
+            "{} of the pictures were used to train the model, the first is {}, sub-image {}: numbers on them would say nothing",
+            seen.len(),
+            first.series,
+            first.sub_image
+        );
+        Err(Error::new(ErrorKind::Data, message)
+            .remedy("evaluate on the test split (--split test) or on data that the model has not seen"))
+    }
+
+    /// The same picture in two parts makes the numbers of the later one worthless.
+    fn refuse_leaks(&self, samples: &[Sample]) -> Result<()> {
+        let mut first_of: HashMap<[u8; 32], (&Sample, Part)> = HashMap::new();
+        for sample in samples {
+            let Some(part) = self.part_of(sample) else { continue };
+            let (first, first_part) = first_of.entry(sample.digest).or_insert((sample, part));
+            if *first_part != part {
+                let name = |s: &Sample, p: Part| format!("{}, sub-image {} ({})", s.series, s.sub_image, p.name());
+                let message = format!(
+                    "the same picture lies in two parts of the split: {} and {}",
+                    name(first, *first_part),
+                    name(sample, part)
+                );
+                return Err(Error::new(ErrorKind::Data, message)
+                    .remedy("take one of them out, or put both series into one part with --test-series or --val-series"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The members that are split, in natural order, each once.
+fn members_of(samples: &[Sample], by_image: bool) -> Vec<String> {
+    let mut members: Vec<String> = samples.iter().map(|s| member_of(s, by_image)).collect();
+    members.sort_by(|a, b| names::natural_order(a, b));
+    members.dedup();
+    members
+}
+
+fn member_of(sample: &Sample, by_image: bool) -> String {
+    if by_image { format!("{}#{}", sample.series, sample.sub_image) } else { sample.series.clone() }
+}
+
+/// The members that the user names; a series stands for all of its sub-images.
+fn named(wanted: &[String], members: &[String], by_image: bool, option: &str) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for name in wanted {
+        let is_meant = |m: &&String| *m == name || by_image && m.rsplit_once('#').is_some_and(|(series, _)| series == name);
+        let meant: Vec<String> = members.iter().filter(is_meant).cloned().collect();
+        if meant.is_empty() {
+            let error =
+                Error::usage(format!("{option} names {name}, which is no annotated series; there are {}", members.join(", ")));
+            return Err(match manifest::closest(name, members.iter().map(String::as_str)) {
+                Some(similar) => error.remedy(format!("did you mean {similar}?")),
+                None => error,
+            });
+        }
+        found.extend(meant);
+    }
+    found.sort_by(|a, b| names::natural_order(a, b));
+    found.dedup();
+    Ok(found)
+}
+
+/// Draws max(1, round(n / 5)) members from the end.
+fn draw(rest: &mut Vec<String>) -> Vec<String> {
+    let n = ((rest.len() + 2) / 5).max(1).min(rest.len());
+    let mut drawn = rest.split_off(rest.len() - n);
+    drawn.sort_by(|a, b| names::natural_order(a, b));
+    drawn
+}
+
+fn too_few(n: usize, by_image: bool) -> Error {
+    if by_image {
+        return Error::new(ErrorKind::Data, format!("training, validation and test need at least 3 pictures, found {n}"));
+    }
+    Error::new(ErrorKind::Data, format!("training, validation and test need at least 3 annotated series, found {n}")).remedy(
+        "annotate more series, or split by single pictures with --split-by image (pictures of one series resemble each other: expect too good numbers)",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::Gray;
+
+    fn samples(n_series: usize) -> Vec<Sample> {
+        let make = |series: usize, sub_image: usize| {
+            let mut digest = [0; 32];
+            (digest[0], digest[1]) = (series as u8, sub_image as u8);
+            let image = Gray::new(1, 1, vec![0.0]);
+            Sample { series: format!("s{series}"), sub_image, image, instances: Vec::new(), digest }
+        };
+        (1..=n_series).flat_map(|s| (1..=4).map(move |i| make(s, i))).collect()
+    }
+
+    #[test]
+    fn sizes_follow_the_rule_and_the_parts_are_disjoint() {
+        for (n, n_test, n_val) in [(3, 1, 1), (4, 1, 1), (7, 1, 1), (8, 2, 1), (13, 3, 2), (25, 5, 4)] {
+            let splits = Splits::make(&samples(n), &SplitOptions::default()).unwrap();
+            assert_eq!((splits.test.len(), splits.val.len()), (n_test, n_val), "{n} series");
+            let mut all = [splits.train.clone(), splits.val.clone(), splits.test.clone()].concat();
+            all.sort();
+            all.dedup();
+            assert_eq!(all.len(), n);
+            assert_eq!(splits.seen.len(), 4 * (n - n_test));
+        }
+    }
+
+    #[test]
+    fn the_seed_decides() {
+        let of = |seed| Splits::make(&samples(25), &SplitOptions { seed, ..SplitOptions::default() }).unwrap();
+        assert_eq!(of(1), of(1));
+        assert_ne!(of(1).test, of(2).test);
+    }
+
+    #[test]
+    fn named_series_are_taken_and_unknown_ones_refused() {
+        let options = |test: &str, val: &str| SplitOptions {
+            test_series: vec![test.to_owned()],
+            val_series: vec![val.to_owned()],
+            ..SplitOptions::default()
+        };
+        let splits = Splits::make(&samples(5), &options("s2", "s5")).unwrap();
+        assert_eq!((splits.test, splits.val), (vec!["s2".to_owned()], vec!["s5".to_owned()]));
+        assert_eq!(splits.train, ["s1", "s3", "s4"]);
+        let error = Splits::make(&samples(12), &options("s13", "s5")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Usage);
+        assert!(error.to_string().contains("did you mean"), "{error}");
+        assert!(Splits::make(&samples(5), &options("s2", "s2")).is_err());
+    }
+
+    #[test]
+    fn two_series_need_a_split_by_image() {
+        let error = Splits::make(&samples(2), &SplitOptions::default()).unwrap_err().to_string();
+        assert!(error.contains("--split-by image"), "{error}");
+        let splits = Splits::make(&samples(2), &SplitOptions { by_image: true, ..SplitOptions::default() }).unwrap();
+        assert_eq!(splits.train.len() + splits.val.len() + splits.test.len(), 8);
+        assert!(splits.train[0].contains('#'));
+    }
+
+    #[test]
+    fn the_same_picture_in_two_parts_is_refused() {
+        let mut leaking = samples(5);
+        leaking[19].digest = leaking[0].digest;
+        let options =
+            SplitOptions { test_series: vec!["s5".to_owned()], val_series: vec!["s4".to_owned()], ..SplitOptions::default() };
+        let error = Splits::make(&leaking, &options).unwrap_err().to_string();
+        assert!(error.contains("s1, sub-image 1") && error.contains("s5, sub-image 4"), "{error}");
+        let together = SplitOptions { test_series: vec!["s1".to_owned(), "s5".to_owned()], ..options };
+        assert!(Splits::make(&leaking, &together).is_ok());
+    }
+
+    #[test]
+    fn what_was_seen_is_refused() {
+        let all = samples(5);
+        let splits = Splits::make(&all, &SplitOptions::default()).unwrap();
+        let test: Vec<&Sample> = all.iter().filter(|s| splits.part_of(s) == Some(Part::Test)).collect();
+        assert!(!test.is_empty() && splits.refuse_seen(test).is_ok());
+        assert!(splits.refuse_seen(&all).unwrap_err().to_string().starts_with("16 of the pictures"));
+        let text = serde_json::to_string(&splits).unwrap();
+        assert_eq!(serde_json::from_str::<Splits>(&text).unwrap(), splits);
     }
 }

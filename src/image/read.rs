@@ -1,1 +1,267 @@
-//! Not written yet.
+//! Reading pictures: PNG, JPEG and TIFF (stacks too) into grey intensities as stored.
+//!
+//! Colours become luminance by Rec. 601 (0.299 R + 0.587 G + 0.114 B), which is what ImageJ's *Weighted RGB conversions* does; a
+//! grey picture stored as RGB keeps its values exactly. Alpha is ignored. A header that promises more than the limits below is
+//! refused before anything of that size is allocated.
+
+use super::Gray;
+use crate::error::{Error, ErrorKind, Result};
+use image::{DynamicImage, ImageReader, Limits};
+use std::fs::File;
+use std::io::{BufReader, Read, Seek};
+use std::path::Path;
+use tiff::decoder::{Decoder, DecodingResult};
+use tiff::tags::Tag;
+
+/// The longest side of a picture in pixels.
+const SIDE_MAX: u32 = 65_536;
+/// The most bytes that one decoded page may take.
+const PAGE_BYTES_MAX: usize = 1 << 30;
+/// The most pages of a stack.
+const PAGES_MAX: usize = 65_536;
+
+/// File name extensions (lower case) of the pictures that can be read.
+pub const EXTENSIONS: [&str; 5] = ["png", "tif", "tiff", "jpg", "jpeg"];
+
+/// Whether the file's name says that it is a picture which can be read. Hidden files (`._x.tif`) are not.
+pub fn is_picture(path: &Path) -> bool {
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    !name.starts_with('.') && extension(path).is_some_and(|e| EXTENSIONS.contains(&e.as_str()))
+}
+
+/// Number of pages of a picture; 1 for whatever is no TIFF. Reads headers only.
+///
+/// # Errors
+/// If the file cannot be read or is no picture.
+pub fn page_count(path: &Path) -> Result<usize> {
+    if !is_tiff(path) {
+        open(path)?;
+        return Ok(1);
+    }
+    let mut decoder = tiff_decoder(path)?;
+    let mut n_pages = 1;
+    while decoder.more_images() && n_pages < PAGES_MAX {
+        decoder.next_image().map_err(|e| broken(path, "the next page of a TIFF", e))?;
+        n_pages += 1;
+    }
+    Ok(n_pages)
+}
+
+/// Width and height of a picture's first page. Reads headers only.
+///
+/// # Errors
+/// If the file cannot be read or is no picture.
+pub fn size(path: &Path) -> Result<[usize; 2]> {
+    let (width, height) = if is_tiff(path) {
+        tiff_decoder(path)?.dimensions().map_err(|e| broken(path, "a TIFF header", e))?
+    } else {
+        let reader = ImageReader::new(BufReader::new(open(path)?)).with_guessed_format();
+        let reader = reader.map_err(|e| broken(path, "a picture", e))?;
+        reader.into_dimensions().map_err(|e| broken(path, "a picture's header", e))?
+    };
+    Ok([width as usize, height as usize])
+}
+
+/// Reads a picture; of a stack its first page.
+///
+/// # Errors
+/// If the file cannot be read, is no picture, or claims to be larger than 65,536 pixels a side or 1 GiB a page.
+pub fn read(path: &Path) -> Result<Gray> {
+    if is_tiff(path) {
+        read_tiff_page(path, &mut tiff_decoder(path)?)
+    } else {
+        decode_image(path).and_then(|i| luminance(path, &i))
+    }
+}
+
+/// Reads every page of a TIFF (one page of any other picture). A page that is broken is an error in its place; what follows a
+/// broken link between pages is lost, which the last error says.
+///
+/// # Errors
+/// If the file cannot be opened or is no picture.
+pub fn read_pages(path: &Path) -> Result<Vec<Result<Gray>>> {
+    if !is_tiff(path) {
+        return Ok(vec![Ok(read(path)?)]);
+    }
+    let mut decoder = tiff_decoder(path)?;
+    let mut pages = vec![read_tiff_page(path, &mut decoder)];
+    while decoder.more_images() && pages.len() < PAGES_MAX {
+        match decoder.next_image() {
+            Ok(()) => pages.push(read_tiff_page(path, &mut decoder)),
+            Err(e) => {
+                pages.push(Err(broken(path, &format!("page {} of a TIFF", pages.len() + 1), e)));
+                break;
+            }
+        }
+    }
+    Ok(pages)
+}
+
+/// Reads a mask picture: the numbers as stored, for palette PNGs the palette's indices (not its colours), row by row.
+///
+/// # Errors
+/// As for [`read`].
+pub fn read_labels(path: &Path) -> Result<Vec<Result<Gray>>> {
+    if extension(path).as_deref() != Some("png") {
+        return read_pages(path);
+    }
+    let limits = png::Limits { bytes: PAGE_BYTES_MAX };
+    let mut decoder = png::Decoder::new_with_limits(BufReader::new(open(path)?), limits);
+    decoder.set_transformations(png::Transformations::IDENTITY);
+    let mut reader = decoder.read_info().map_err(|e| broken(path, "a PNG", e))?;
+    let (color, depth) = reader.output_color_type();
+    if color != png::ColorType::Indexed {
+        return read_pages(path);
+    }
+    let (width, height) = (reader.info().width, reader.info().height);
+    check_size(path, width, height, 1)?;
+    let (width, height) = (width as usize, height as usize);
+    let row_bytes = reader.output_line_size(width as u32).unwrap_or(width);
+    let mut bytes = vec![0; row_bytes * height];
+    reader.next_frame(&mut bytes).map_err(|e| broken(path, "a PNG", e))?;
+    let bits = depth as usize;
+    let index = |x: usize, row: &[u8]| (row[x * bits / 8] >> (8 - bits - x * bits % 8)) & (0xffu8 >> (8 - bits));
+    let pixels = bytes.chunks_exact(row_bytes).flat_map(|row| (0..width).map(move |x| f32::from(index(x, row))));
+    Ok(vec![Ok(Gray::new(width, height, pixels.collect()))])
+}
+
+fn extension(path: &Path) -> Option<String> {
+    path.extension().map(|e| e.to_string_lossy().to_lowercase())
+}
+
+fn is_tiff(path: &Path) -> bool {
+    matches!(extension(path).as_deref(), Some("tif" | "tiff"))
+}
+
+fn open(path: &Path) -> Result<File> {
+    File::open(path).map_err(|e| Error::io(ErrorKind::Data, path, "open the picture", e))
+}
+
+fn broken(path: &Path, what: &str, cause: impl std::fmt::Display) -> Error {
+    Error::data(path, format!("expected {what}, but it cannot be read: {cause}"))
+        .remedy("open the file in Fiji; if it opens there, save it again as TIFF or PNG, else restore it from a backup")
+}
+
+/// Refuses sizes that no picture of ours has, before anything is allocated.
+fn check_size(path: &Path, width: u32, height: u32, bytes_per_pixel: usize) -> Result<()> {
+    let n_bytes = (width as usize).saturating_mul(height as usize).saturating_mul(bytes_per_pixel);
+    if width == 0 || height == 0 || width > SIDE_MAX || height > SIDE_MAX || n_bytes > PAGE_BYTES_MAX {
+        let expected = format!("expected a picture of 1 to {SIDE_MAX} pixels a side and at most {} MiB", PAGE_BYTES_MAX >> 20);
+        return Err(Error::data(path, format!("{expected}, found a header that says {width} x {height}"))
+            .remedy("the file is damaged or no picture of a series; restore it or take it out of the folder"));
+    }
+    Ok(())
+}
+
+fn decode_image(path: &Path) -> Result<DynamicImage> {
+    let reader = ImageReader::new(BufReader::new(open(path)?)).with_guessed_format();
+    let mut reader = reader.map_err(|e| broken(path, "a picture", e))?;
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(SIDE_MAX);
+    limits.max_image_height = Some(SIDE_MAX);
+    limits.max_alloc = Some(PAGE_BYTES_MAX as u64);
+    reader.limits(limits);
+    reader.decode().map_err(|e| broken(path, "a PNG or JPEG picture", e))
+}
+
+/// Grey intensities of a decoded picture at its own depth.
+fn luminance(path: &Path, picture: &DynamicImage) -> Result<Gray> {
+    let (width, height) = (picture.width(), picture.height());
+    check_size(path, width, height, 4)?;
+    let n_samples = picture.color().channel_count() as usize;
+    let samples: Vec<f32> = match picture.color().bytes_per_pixel() as usize / n_samples {
+        1 => picture.as_bytes().iter().map(|&v| f32::from(v)).collect(),
+        2 => picture.as_bytes().as_chunks::<2>().0.iter().map(|&v| f32::from(u16::from_ne_bytes(v))).collect(),
+        _ => picture.to_rgb32f().into_raw(),
+    };
+    let n_samples = samples.len() / (width as usize * height as usize);
+    Ok(Gray::new(width as usize, height as usize, gray_of(&samples, n_samples)))
+}
+
+/// Interleaved samples to grey: 1 (grey), 2 (grey and alpha), 3 or 4 (RGB, and alpha or black left aside).
+fn gray_of(samples: &[f32], n_samples: usize) -> Vec<f32> {
+    if n_samples < 3 {
+        return samples.iter().step_by(n_samples.max(1)).copied().collect();
+    }
+    samples.chunks_exact(n_samples).map(|p| rec601(p[0], p[1], p[2])).collect()
+}
+
+/// Rec. 601 luminance, in thousandths so that equal channels give exactly their value.
+fn rec601(r: f32, g: f32, b: f32) -> f32 {
+    ((299.0 * f64::from(r) + 587.0 * f64::from(g) + 114.0 * f64::from(b)) / 1000.0) as f32
+}
+
+fn tiff_decoder(path: &Path) -> Result<Decoder<BufReader<File>>> {
+    let mut limits = tiff::decoder::Limits::default();
+    limits.decoding_buffer_size = PAGE_BYTES_MAX;
+    limits.intermediate_buffer_size = PAGE_BYTES_MAX;
+    let decoder = Decoder::new(BufReader::new(open(path)?)).map_err(|e| broken(path, "a TIFF", e))?;
+    Ok(decoder.with_limits(limits))
+}
+
+/// The decoder's current page as grey intensities.
+fn read_tiff_page<R: Read + Seek>(path: &Path, decoder: &mut Decoder<R>) -> Result<Gray> {
+    let (width, height) = decoder.dimensions().map_err(|e| broken(path, "a TIFF header", e))?;
+    let color = decoder.colortype().map_err(|e| broken(path, "a TIFF header", e))?;
+    check_size(path, width, height, usize::from(color.num_samples()) * usize::from(color.bit_depth()).div_ceil(8))?;
+    check_length(path, decoder)?;
+    let data = decoder.read_image().map_err(|e| broken(path, "a TIFF page of 8- or 16-bit grey, RGB or 32-bit float", e))?;
+    let (width, height) = (width as usize, height as usize);
+    let samples = tiff_samples(path, data)?;
+    let n_samples = samples.len() / (width * height);
+    if samples.len() != width * height * n_samples || n_samples == 0 {
+        let message = format!("expected {} pixels, found {} numbers", width * height, samples.len());
+        return Err(Error::data(path, message).remedy("save it in Fiji as 8- or 16-bit grey or RGB TIFF"));
+    }
+    if let tiff::ColorType::Palette(bits) = color {
+        return Ok(Gray::new(width, height, through_palette(path, decoder, bits, &samples)?));
+    }
+    if samples.iter().any(|v| !v.is_finite()) {
+        return Err(Error::data(path, "expected finite intensities, found NaN or infinity")
+            .remedy("in Fiji: Process > Math > NaN Background..., or convert to 16-bit"));
+    }
+    Ok(Gray::new(width, height, gray_of(&samples, n_samples)))
+}
+
+/// A header may claim strips that the file does not hold: uncompressed strips must fit into the file before a page is allocated.
+fn check_length<R: Read + Seek>(path: &Path, decoder: &mut Decoder<R>) -> Result<()> {
+    let counts = match decoder.find_tag(Tag::StripByteCounts) {
+        Ok(Some(value)) => value.into_u64_vec().unwrap_or_default(),
+        _ => return Ok(()),
+    };
+    let file_bytes = std::fs::metadata(path).map_or(u64::MAX, |m| m.len());
+    let claimed = counts.iter().fold(0u64, |a, &c| a.saturating_add(c));
+    if claimed > file_bytes {
+        let message = format!("the header claims {claimed} bytes of pixels, the file has {file_bytes}");
+        return Err(Error::data(path, message).remedy("the file was cut off while it was copied; copy it again"));
+    }
+    Ok(())
+}
+
+fn tiff_samples(path: &Path, data: DecodingResult) -> Result<Vec<f32>> {
+    Ok(match data {
+        DecodingResult::U8(v) => v.into_iter().map(f32::from).collect(),
+        DecodingResult::I8(v) => v.into_iter().map(f32::from).collect(),
+        DecodingResult::U16(v) => v.into_iter().map(f32::from).collect(),
+        DecodingResult::I16(v) => v.into_iter().map(f32::from).collect(),
+        DecodingResult::U32(v) => v.into_iter().map(|x| x as f32).collect(),
+        DecodingResult::F32(v) => v,
+        DecodingResult::F64(v) => v.into_iter().map(|x| x as f32).collect(),
+        _ => {
+            return Err(Error::data(path, "expected 8-, 16- or 32-bit samples, found another type")
+                .remedy("in Fiji: Image > Type > 8-bit or 16-bit, then save again"));
+        }
+    })
+}
+
+/// Colours of a palette TIFF (ImageJ writes one for a grey picture with a look-up table): luminance at 8 bits.
+fn through_palette<R: Read + Seek>(path: &Path, decoder: &mut Decoder<R>, bits: u8, indices: &[f32]) -> Result<Vec<f32>> {
+    let map = decoder.get_tag_u16_vec(Tag::ColorMap).map_err(|e| broken(path, "a palette TIFF's colour map", e))?;
+    let n_colors = 1usize << bits.min(16);
+    if map.len() != 3 * n_colors {
+        return Err(Error::data(path, format!("expected {} entries in the colour map, found {}", 3 * n_colors, map.len())));
+    }
+    let level = |i: usize| f32::from(map[i] >> 8);
+    let gray: Vec<f32> = (0..n_colors).map(|i| rec601(level(i), level(i + n_colors), level(i + 2 * n_colors))).collect();
+    Ok(indices.iter().map(|&i| gray[(i as usize).min(n_colors - 1)]).collect())
+}

@@ -111,10 +111,13 @@ fn aligned(bytes: usize) -> usize {
     bytes.next_multiple_of(ALIGNMENT)
 }
 
+/// What blocks are sorted by: the first to be placed comes first.
+type SortKey = fn(&Block) -> [Reverse<usize>; 2];
+
 /// An offset for each block, and the size of the arena. Ties keep the order of the tape, so that the same tape always gives the same
 /// places.
 fn pack(blocks: &[Block]) -> (Vec<usize>, usize) {
-    let orders: [fn(&Block) -> [Reverse<usize>; 2]; 3] = [
+    let orders: [SortKey; 3] = [
         |b| [Reverse(b.bytes), Reverse(b.life.len())],
         |b| [Reverse(b.life.len()), Reverse(b.bytes)],
         |b| [Reverse(b.bytes.saturating_mul(b.life.len())), Reverse(b.bytes)],

@@ -1,1 +1,159 @@
-//! Not written yet.
+//! Prediction: composites, stacks, folders or single pictures in; ROI files, masks, overlays and a table out. And evaluation, which
+//! is prediction held against annotations.
+
+mod ensemble;
+pub mod evaluate;
+mod output;
+pub mod style;
+
+pub use ensemble::{Ensemble, Settings};
+
+use crate::atomic_file;
+use crate::dataset::{Series, open_input};
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::Gray;
+use output::SeriesOutput;
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+/// What to predict.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Run directories; those of one organ form an ensemble.
+    pub models: Vec<PathBuf>,
+    pub inputs: Vec<PathBuf>,
+    pub out: PathBuf,
+    pub settings: Settings,
+}
+
+/// What a prediction has done.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What it ran on, in words.
+    pub device: String,
+    pub n_series: usize,
+    pub n_sub_images: usize,
+    /// Objects found, by organ.
+    pub n_objects: Vec<(String, usize)>,
+    /// Pictures that could not be read; the rest went on.
+    pub left_out: Vec<Error>,
+}
+
+/// Hears how far a prediction is.
+pub trait Follow {
+    /// A series of `n_images` inferences begins (sub-images times organs).
+    fn begin(&mut self, series: &str, n_images: usize);
+    /// `n` inferences of the series are done.
+    fn done(&mut self, n: usize);
+}
+
+/// Predicts all inputs and writes everything under `request.out`.
+///
+/// Files that a former prediction left there are replaced one by one, each in one step; others stay.
+///
+/// # Errors
+/// If a model cannot be opened, if no input can be read, if the device fails or a file cannot be written. A picture that cannot be
+/// read is no error here but is named in [`Outcome::left_out`].
+pub fn run(request: &Request, follow: &mut dyn Follow) -> Result<Outcome> {
+    let mut ensembles = Ensemble::open_all(&request.models, &request.settings)?;
+    let styles = style::styles(ensembles.iter().map(|e| e.organ.as_str()));
+    let mut outcome = Outcome {
+        device: ensembles.first().map(Ensemble::device).unwrap_or_default(),
+        n_series: 0,
+        n_sub_images: 0,
+        n_objects: ensembles.iter().map(|e| (e.organ.clone(), 0)).collect(),
+        left_out: Vec::new(),
+    };
+    let mut summary = String::from(output::SUMMARY_HEADER);
+    let mut names = HashSet::new();
+    for input in &request.inputs {
+        let all_series = match open_input(input) {
+            Ok(series) => series,
+            Err(error) => {
+                outcome.left_out.push(error);
+                continue;
+            }
+        };
+        for series in &all_series {
+            let name = unique_name(&series.name, &mut names);
+            let Some(images) = read_images(series, &mut outcome.left_out) else { continue };
+            let folder = SeriesOutput::create(&request.out, &name, series)?;
+            follow.begin(&name, images.len() * ensembles.len());
+            for (e, ensemble) in ensembles.iter_mut().enumerate() {
+                let n_images = images.len();
+                let pictures: Vec<&Gray> = images.iter().map(|(_, image)| image).collect();
+                let objects = ensemble.objects(&pictures, |done| follow.done(e * n_images + done))?;
+                outcome.n_objects[e].1 += objects.iter().map(Vec::len).sum::<usize>();
+                folder.write(ensemble, styles[&ensemble.organ], &images, &objects)?;
+                output::summarise(&mut summary, &name, &ensemble.organ, &images, &objects);
+            }
+            outcome.n_series += 1;
+            outcome.n_sub_images += images.len();
+        }
+    }
+    if outcome.n_sub_images == 0 {
+        return Err(nothing_read(outcome.left_out));
+    }
+    atomic_file::write(&request.out.join("summary.csv"), summary.as_bytes())?;
+    Ok(outcome)
+}
+
+fn nothing_read(left_out: Vec<Error>) -> Error {
+    let mut errors = left_out.into_iter();
+    match (errors.next(), errors.next()) {
+        (Some(only), None) => only,
+        (Some(first), Some(_)) => Error::new(ErrorKind::Data, format!("none of the inputs could be read; the first: {first}")),
+        _ => Error::new(ErrorKind::Data, "the inputs hold no pictures").remedy("give composites, stacks, pictures or folders of them"),
+    }
+}
+
+/// The sub-images of a series that can be read, with their numbers; `None` if there are none. The others go to `left_out`.
+fn read_images(series: &Series, left_out: &mut Vec<Error>) -> Option<Vec<(usize, Gray)>> {
+    let all = match series.sub_images() {
+        Ok(all) => all,
+        Err(error) => {
+            left_out.push(error);
+            return None;
+        }
+    };
+    let mut images = Vec::with_capacity(all.len());
+    for (number, image) in all {
+        match image {
+            Ok(image) => images.push((number, image)),
+            Err(error) => left_out.push(error),
+        }
+    }
+    (!images.is_empty()).then_some(images)
+}
+
+/// The series' name as a folder's name: without separators, and with a number behind it where two are called the same. Names that
+/// differ only in case would be one folder on some systems.
+fn unique_name(name: &str, taken: &mut HashSet<String>) -> String {
+    let clean: String = name.chars().map(|c| if matches!(c, '/' | '\\' | ':' | '\0') { '_' } else { c }).collect();
+    let clean = if matches!(clean.as_str(), "" | "." | "..") { "series".to_string() } else { clean };
+    let mut unique = clean.clone();
+    let mut number = 2;
+    while !taken.insert(unique.to_lowercase()) {
+        unique = format!("{clean}-{number}");
+        number += 1;
+    }
+    unique
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_series_make_folders_and_stay_apart() {
+        let mut taken = HashSet::new();
+        let mut name = |name: &str| unique_name(name, &mut taken);
+        assert_eq!([name("a/b"), name("Litter"), name("litter"), name(".."), name("litter")].map(|n| n), [
+            "a_b",
+            "Litter",
+            "litter-2",
+            "series",
+            "litter-3"
+        ]);
+    }
+}

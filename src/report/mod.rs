@@ -1,4 +1,6 @@
-//! Curves and reports.
+//! Curves, overlays and reports.
+
+pub mod overlay;
 
 use crate::error::Result;
 use crate::metrics::calibrate::Prediction;

@@ -210,14 +210,13 @@ fn read_box(bytes: &Bytes, header: &Header) -> Read<(RoiKind, Shape)> {
     if header.subtype == subtypes::TEXT && header.version >= since::STROKE_AND_SUBTYPE {
         return Ok((RoiKind::Text, Shape::Text { frame, text: read_text(bytes, header)? }));
     }
-    if header.subtype == subtypes::IMAGE && header.version >= since::IMAGE {
-        if let Some(header2) = header.header2 {
-            let size = bytes.size(header2 + layout::H2_IMAGE_SIZE)?;
-            bytes.must_hold(layout::COORDINATES, size, 1)?;
-            let tiff = bytes.0[layout::COORDINATES..layout::COORDINATES + size].to_vec();
-            let opacity = bytes.u8(header2 + layout::H2_IMAGE_OPACITY)?;
-            return Ok((RoiKind::Image, Shape::Image { frame, tiff, opacity }));
-        }
+    let is_image = header.subtype == subtypes::IMAGE && header.version >= since::IMAGE;
+    if let (true, Some(header2)) = (is_image, header.header2) {
+        let size = bytes.size(header2 + layout::H2_IMAGE_SIZE)?;
+        bytes.must_hold(layout::COORDINATES, size, 1)?;
+        let tiff = bytes.0[layout::COORDINATES..layout::COORDINATES + size].to_vec();
+        let opacity = bytes.u8(header2 + layout::H2_IMAGE_OPACITY)?;
+        return Ok((RoiKind::Image, Shape::Image { frame, tiff, opacity }));
     }
     let corner_diameter = bytes.short(layout::ROUNDED_RECT_ARC_SIZE)?.max(0) as u16;
     Ok((RoiKind::Rectangle, Shape::Rectangle { frame, corner_diameter }))

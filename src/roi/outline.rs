@@ -20,7 +20,7 @@ pub(super) enum Interior {
     Nothing,
     Box,
     Oval,
-    /// Outlines relative to the box's corner minus `offset`, kept apart by NaN.
+    /// Outlines relative to the box's corner minus `offset`, kept apart by `path::SEPARATOR`.
     Polygons {
         xs: Vec<f32>,
         ys: Vec<f32>,
@@ -95,8 +95,8 @@ fn outline(kind: RoiKind, points: &Points, spline: bool) -> Result<Derived, Stri
         Points::SubPixel(points) => relative_sub_pixel(points, line),
     };
     if spline {
-        let (xs, ys) =
-            spline::fit(&relative, kind).ok_or("a spline through this outline would have too many or too few points")?;
+        let (xs, ys) = spline::fit(&relative, kind, matches!(points, Points::SubPixel(_)))
+            .ok_or("a spline through this outline would have too many or too few points")?;
         let [x, y] = relative.base.map(|v| v as f32);
         let absolute: Vec<[f32; 2]> = xs.iter().zip(&ys).map(|(u, v)| [u + x, v + y]).collect();
         relative = relative_sub_pixel(&absolute, line);

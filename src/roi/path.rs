@@ -15,7 +15,10 @@ const MAX_HALVINGS: u32 = 10;
 /// A path of more points than this is refused: a hostile file could otherwise ask for gigabytes.
 const MAX_POINTS: usize = 1 << 24;
 
-/// Outlines one after the other; between two of them lies a point of NaN.
+/// Keeps outlines apart; no coordinate is infinite. (ImageJ uses NaN, which equals not even itself.)
+pub(super) const SEPARATOR: f32 = f32::INFINITY;
+
+/// Outlines one after the other; between two of them lies a point of [`SEPARATOR`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Polygons {
     pub xs: Vec<f32>,
@@ -29,13 +32,13 @@ impl Polygons {
     }
 
     fn separate(&mut self) {
-        if self.xs.last().is_some_and(|x| !x.is_nan()) {
-            self.push([f32::NAN; 2]);
+        if self.xs.last().is_some_and(|&x| x != SEPARATOR) {
+            self.push([SEPARATOR; 2]);
         }
     }
 }
 
-/// The straight outlines of a path. With `separate` they are kept apart by NaN, without it they follow each other (as ImageJ
+/// The straight outlines of a path. With `separate` they are kept apart, without it they follow each other (as ImageJ
 /// counts points). A closing point equal to the first is dropped. `None` if there would be too many points.
 pub(super) fn flatten(path: &[Segment], flatness: f64, separate: bool) -> Option<Polygons> {
     let mut out = Polygons::default();
@@ -81,7 +84,7 @@ pub(super) fn flatten(path: &[Segment], flatness: f64, separate: bool) -> Option
             return None;
         }
     }
-    if out.xs.last().is_some_and(|x| x.is_nan()) {
+    if out.xs.last().is_some_and(|&x| x == SEPARATOR) {
         out.xs.pop();
         out.ys.pop();
     }

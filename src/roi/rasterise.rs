@@ -5,6 +5,7 @@
 //! `OvalRoi.getMask`. Work is bounded by what is drawn, not by the box.
 
 use super::outline::Interior;
+use super::path::SEPARATOR;
 use crate::geometry::Rect;
 
 /// Edges may cross this many rows in all. Real outlines cross thousands; a hostile file could ask for hours.
@@ -48,11 +49,11 @@ fn edges(xs: &[f32], ys: &[f32], [dx, dy]: [f64; 2]) -> Vec<Edge> {
     let mut edges = Vec::with_capacity(xs.len());
     let mut start = 0;
     for i in 0..xs.len() {
-        if xs[i].is_nan() {
+        if xs[i] == SEPARATOR {
             start = i + 1;
             continue;
         }
-        let next = if i + 1 == xs.len() || xs[i + 1].is_nan() { start } else { i + 1 };
+        let next = if i + 1 == xs.len() || xs[i + 1] == SEPARATOR { start } else { i + 1 };
         let at = |i: usize| (f64::from(xs[i]) + dx, f64::from(ys[i]) + dy);
         edges.extend(edge(at(i), at(next)));
     }

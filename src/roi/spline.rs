@@ -12,8 +12,8 @@ const CONTINUATION: usize = 7;
 const MAX_POINTS: i64 = 1 << 22;
 
 /// The points of the spline, relative to the same origin as the corners; `None` where the outline is too long or has one point.
-pub(super) fn fit(corners: &Relative, kind: RoiKind) -> Option<(Vec<f32>, Vec<f32>)> {
-    let n_points = ((length(corners, kind) / 2.0) as i64).max(FEWEST_POINTS);
+pub(super) fn fit(corners: &Relative, kind: RoiKind, sub_pixel: bool) -> Option<(Vec<f32>, Vec<f32>)> {
+    let n_points = ((length(corners, kind, sub_pixel) / 2.0) as i64).max(FEWEST_POINTS);
     let open = matches!(kind, RoiKind::Polyline | RoiKind::Freeline);
     if n_points > MAX_POINTS || corners.xs.len() < 2 {
         return None;
@@ -45,9 +45,13 @@ fn node_positions(xs: &[f32], ys: &[f32]) -> Vec<f32> {
 }
 
 /// The length of the outline as ImageJ measures it for its type, in pixels.
-fn length(corners: &Relative, kind: RoiKind) -> f64 {
+fn length(corners: &Relative, kind: RoiKind, sub_pixel: bool) -> f64 {
     let (xs, ys) = (&corners.xs, &corners.ys);
     let n = xs.len();
+    if kind == RoiKind::Traced && sub_pixel {
+        // ImageJ cannot tell the length of these, and takes the fewest points.
+        return 0.0;
+    }
     if is_traced(corners, kind) {
         return traced_perimeter(xs, ys);
     }

@@ -21,7 +21,7 @@ fn gradient(x: &Array, dy: Array, seed: u32) -> Case {
 fn check_both(shape: [usize; 4], seed: u32) {
     let random = &mut Random::new(seed);
     // Few distinct values make ties, which the first of a window wins.
-    let x = random.symmetric(shape).map(|x| if seed % 2 == 0 { (3.0 * x).round() } else { x });
+    let x = random.symmetric(shape).map(|x| if seed.is_multiple_of(2) { (3.0 * x).round() } else { x });
     let dy = random.symmetric([shape[0], shape[1] / 2, shape[2] / 2, shape[3]]);
     check(&forward(x.clone(), seed));
     check(&gradient(&x, dy, seed));

@@ -13,3 +13,4 @@ mod elementwise;
 mod finite_differences;
 mod harness;
 mod max_pool2d;
+mod sabotage;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use unet_engine::roi::{Roi, archive};
+use unet_engine::roi::{Roi, RoiKind, archive};
 
 /// The folder of real files, which is no part of the project.
 pub(super) fn shared_data() -> Option<PathBuf> {
@@ -54,11 +54,15 @@ fn compare(folder: &Path, expected: &Value) -> Vec<String> {
         found.push(("strokeColor", color.map_or(Value::Null, Value::from)));
     }
     let label = format!("{} {}", expected["file"], expected["entry"]);
+    // ImageJ measures a text again with the fonts of the machine, so its box differs from one machine to the next.
+    if roi.kind == RoiKind::Text {
+        found.retain(|(key, _)| !["bounds", "maskPixels"].contains(key));
+    }
     let differs = |(key, value): &(&str, Value)| {
         (expected[*key] != *value).then(|| format!("{label}: {key} is {value}, ImageJ reads {}", expected[*key]))
     };
     let mut problems: Vec<String> = found.iter().filter_map(differs).collect();
-    if let Some(runs) = expected["runs"].as_array() {
+    if let (Some(runs), true) = (expected["runs"].as_array(), roi.is_annotation()) {
         let ours = runs_of(&roi);
         let theirs: Vec<u64> = runs.iter().filter_map(Value::as_u64).collect();
         if ours != theirs {

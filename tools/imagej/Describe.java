@@ -35,7 +35,7 @@ public class Describe {
         return "{\"file\":" + quote(file) + ",\"entry\":" + quote(entry) + ",\"name\":" + quote(roi.getName())
             + ",\"type\":" + quote(roi.getTypeAsString()) + ",\"class\":" + quote(roi.getClass().getSimpleName())
             + ",\"bounds\":[" + b.x + "," + b.y + "," + b.width + "," + b.height + "]"
-            + ",\"n\":" + roi.size() + ",\"isArea\":" + roi.isArea() + ",\"maskPixels\":" + pixels[0]
+            + ",\"n\":" + roi.getFloatPolygon().npoints + ",\"isArea\":" + roi.isArea() + ",\"maskPixels\":" + pixels[0]
             + ",\"position\":" + roi.getPosition() + ",\"c\":" + roi.getCPosition() + ",\"z\":" + roi.getZPosition()
             + ",\"t\":" + roi.getTPosition() + ",\"group\":" + roi.getGroup()
             + ",\"strokeColor\":" + (roi.getStrokeColor() == null ? "null" : quote(String.format("%08x", roi.getStrokeColor().getRGB())))

@@ -167,3 +167,38 @@ impl<'a> Operands<'a> {
         bytemuck::cast_slice_mut(&mut bytes[..whole])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::Instruction;
+    use crate::ops::add::Add;
+    use crate::tape::DType;
+
+    fn step(offsets: [usize; 3]) -> Step {
+        let slot =
+            |i: usize| Slot { region: Region::Transient, offset: offsets[i], shape: Shape::channels(20), dtype: DType::F32 };
+        Step { instruction: Instruction::Add(Add {}), inputs: vec![slot(0), slot(1)], outputs: vec![slot(2)], workspace: None }
+    }
+
+    #[test]
+    fn regions_are_aligned_and_zeroed() {
+        let mut arena = Arena::new(0, 512).unwrap();
+        let plan = step([0, 0, 128]);
+        let mut operands = arena.operands(&plan);
+        assert!(operands.input(0).as_ptr().addr().is_multiple_of(ALIGNMENT));
+        assert!(operands.output(0).iter().all(|&x| x == 0.0));
+    }
+
+    #[test]
+    #[should_panic(expected = "overlaps")]
+    fn an_output_on_an_input_is_noticed() {
+        Arena::new(0, 512).unwrap().operands(&step([0, 128, 64]));
+    }
+
+    #[test]
+    #[should_panic(expected = "does not lie in its region")]
+    fn a_slot_past_the_end_is_noticed() {
+        Arena::new(0, 512).unwrap().operands(&step([0, 128, 448]));
+    }
+}

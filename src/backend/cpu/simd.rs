@@ -388,3 +388,55 @@ mod x86 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn forcing_a_level() {
+        assert_eq!(Level::parse("portable").unwrap(), Level::Portable);
+        assert_eq!(Level::parse("sse9").unwrap_err().kind(), ErrorKind::Usage);
+        for level in Level::ALL {
+            match Level::parse(level.name()) {
+                Ok(parsed) => assert!(parsed == level && level.is_available()),
+                Err(error) => assert!(!level.is_available() && error.kind() == ErrorKind::Device, "{error}"),
+            }
+        }
+    }
+
+    /// NaN and signed zeros behave alike at every level, in vectors and in tails.
+    struct Edges<'a>(&'a mut [[f32; 16]; 2]);
+
+    impl Kernel for Edges<'_> {
+        #[inline(always)]
+        unsafe fn run<L: Lanes>(self) {
+            let mut x = [f32::NAN; 16];
+            x[..8].copy_from_slice(&[-1.0, 2.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0, 1e-40]);
+            for i in (0..16).step_by(L::N) {
+                // SAFETY: sixteen floats are a multiple of every N.
+                unsafe {
+                    let lanes = L::load(x.as_ptr().add(i));
+                    lanes.relu().store(self.0[0].as_mut_ptr().add(i));
+                    L::splat(3.0).where_positive(lanes).store(self.0[1].as_mut_ptr().add(i));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn levels_agree_on_edge_values() {
+        let bits = |found: [[f32; 16]; 2]| found.map(|row| row.map(f32::to_bits));
+        let mut scalar = [[0.0; 16]; 2];
+        // SAFETY: plain floats run on every CPU.
+        unsafe { Edges(&mut scalar).run::<f32>() };
+        assert_eq!(scalar[1][..8], [0.0, 3.0, 0.0, 3.0, 0.0, 0.0, 0.0, 3.0]);
+        assert!(scalar[0][2].is_nan() && scalar[0][4] == 0.0);
+        for level in Level::ALL.into_iter().filter(|l| l.is_available()) {
+            let mut found = [[0.0; 16]; 2];
+            dispatch(level, Edges(&mut found));
+            assert_eq!(bits(found), bits(scalar), "{level:?}");
+        }
+    }
+}

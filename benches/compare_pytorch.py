@@ -1,0 +1,83 @@
+#!/usr/bin/env python3
+"""Times unet-engine beside PyTorch on one machine, runs alternating, and prints medians and ratios.
+
+usage: compare_pytorch.py [--engine PATH] [--torch-script PATH] [--python PATH] [--what step|infer] [--rounds 3] [--steps 5]
+       [--arch standard] [--base 32] [--size 256] [--batch 4] [--json]
+
+A round is one run each of: unet-engine, PyTorch contiguous, unet-engine, PyTorch channels_last. A ratio is taken between
+neighbouring runs, so that a slow phase of the machine falls on both; the median of all rounds is printed. Next to wall time it
+gives CPU seconds per step (user and system, start included on both sides), which other load on the machine disturbs less.
+"""
+import argparse, json, os, pathlib, resource, statistics, subprocess, sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--engine", default=str(ROOT / "target/release/unet-engine"))
+    parser.add_argument("--torch-script", default=str(ROOT.parent / "shared/peers/unet_torch.py"))
+    parser.add_argument("--python", default=sys.executable, help="an interpreter that has torch")
+    parser.add_argument("--what", choices=["step", "infer"], default="step")
+    parser.add_argument("--arch", default="standard")
+    for name, value in dict(rounds=3, steps=5, base=32, size=256, batch=4).items():
+        parser.add_argument("--" + name, type=int, default=value)
+    parser.add_argument("--json", action="store_true")
+    return parser.parse_args()
+
+
+def run(command):
+    """The JSON object that a command prints, with the CPU seconds that it took."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        sys.exit(f"failed with {done.returncode}: {' '.join(command)}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    result = json.loads(done.stdout)
+    result["cpu_s"] = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return result
+
+
+def commands(a):
+    network = ["--base", str(a.base), "--size", str(a.size), "--batch", str(a.batch), "--steps", str(a.steps)]
+    engine = [a.engine, "bench", a.what, "--arch", a.arch, "--device", "cpu", "--json"] + network
+    torch = [a.python, a.torch_script, "--variant", a.arch, "--device", "cpu", "--warmup", "2"] + network
+    if a.what == "infer":
+        torch.append("--infer")
+    return engine, {"contiguous": torch, "channels_last": torch + ["--channels-last"]}
+
+
+def main():
+    a = arguments()
+    for path in (a.engine, a.torch_script):
+        if not os.path.exists(path):
+            sys.exit(f"{path} does not exist; build with `cargo build --release`, or give --engine and --torch-script")
+    engine, torch = commands(a)
+    pairs = {layout: [] for layout in torch}
+    for number in range(a.rounds):
+        for layout, command in torch.items():
+            ours, theirs = run(engine), run(command)
+            pairs[layout].append((ours, theirs))
+            print(f"round {number + 1} {layout}: unet-engine {ours['images_per_s']:.2f}, PyTorch {theirs['images_per_s']:.2f} images/s",
+                  file=sys.stderr)
+    report = dict(what=a.what, arch=a.arch, base=a.base, size=a.size, batch=a.batch, rounds=a.rounds, steps=a.steps, layouts={})
+    for layout, runs in pairs.items():
+        middle = lambda value: statistics.median(value(o, t) for o, t in runs)
+        report["layouts"][layout] = dict(
+            engine_images_per_s=middle(lambda o, t: o["images_per_s"]), torch_images_per_s=middle(lambda o, t: t["images_per_s"]),
+            ratio=middle(lambda o, t: o["images_per_s"] / t["images_per_s"]),
+            ratios=[o["images_per_s"] / t["images_per_s"] for o, t in runs],
+            cpu_s_ratio=middle(lambda o, t: t["cpu_s"] / o["cpu_s"]),
+            engine_peak_rss_bytes=middle(lambda o, t: o["peak_rss_bytes"]), torch_peak_rss_bytes=middle(lambda o, t: t["peak_rss_bytes"]))
+    if a.json:
+        print(json.dumps(report, indent=2))
+        return
+    print(f"{'PyTorch layout':16} {'ours img/s':>10} {'PyTorch':>10} {'ratio':>7} {'from':>6} {'to':>6} {'CPU time':>9} {'peak MiB':>16}")
+    for layout, row in report["layouts"].items():
+        peaks = f"{row['engine_peak_rss_bytes'] >> 20} : {row['torch_peak_rss_bytes'] >> 20}"
+        print(f"{layout:16} {row['engine_images_per_s']:10.2f} {row['torch_images_per_s']:10.2f} {row['ratio']:7.2f} "
+              f"{min(row['ratios']):6.2f} {max(row['ratios']):6.2f} {row['cpu_s_ratio']:9.2f} {peaks:>16}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+//! What a data set holds and what looks wrong, for `inspect`.
+
+use super::layout::Layout;
+use super::load;
+use super::manifest::Coordinates;
+use super::{Annotation, Dataset, Series, Source};
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+/// Everything that `inspect` says.
+#[derive(Debug, Serialize)]
+pub struct Findings {
+    pub root: PathBuf,
+    pub layout: Layout,
+    pub organs: Vec<String>,
+    pub series: Vec<SeriesFindings>,
+    /// What looks wrong but does not keep the data from being used.
+    pub warnings: Vec<String>,
+    /// What cannot be read or used.
+    pub errors: Vec<String>,
+}
+
+/// One series.
+#[derive(Debug, Serialize)]
+pub struct SeriesFindings {
+    pub name: String,
+    /// `composite`, `stack`, `folder` or `single`.
+    pub source: &'static str,
+    pub files: Vec<PathBuf>,
+    pub grid: Option<GridFindings>,
+    /// How the source was recognised.
+    pub source_reason: String,
+    pub sub_images: usize,
+    /// Sizes of the sub-images and how many have each.
+    pub sizes: Vec<SizeCount>,
+    pub coordinates: Option<Coordinates>,
+    pub coordinates_reason: String,
+    pub organs: BTreeMap<String, OrganFindings>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct GridFindings {
+    pub rows: usize,
+    pub columns: usize,
+    pub cell: [usize; 2],
+    pub border: usize,
+    /// Numbers (from 1) of cells without a picture.
+    pub blank: Vec<usize>,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct SizeCount {
+    pub width: usize,
+    pub height: usize,
+    pub count: usize,
+}
+
+/// One organ in one series.
+#[derive(Debug, Default, Serialize)]
+pub struct OrganFindings {
+    /// ROIs in the files, of any kind; 0 for mask pictures.
+    pub rois: usize,
+    /// ROIs that enclose no area, and so are no annotation.
+    pub without_area: usize,
+    /// Entries of archives that are no ROIs.
+    pub skipped: usize,
+    /// Instances that are used.
+    pub instances: usize,
+    /// Sub-images in which the organ is visible.
+    pub visible_in: usize,
+    /// Pixels of all instances.
+    pub area_px: usize,
+}
+
+impl Findings {
+    /// Reads the whole data set, past the cache, and says what is there.
+    pub fn of(dataset: &Dataset) -> Findings {
+        let mut findings = Findings {
+            root: dataset.root.clone(),
+            layout: dataset.layout,
+            organs: dataset.organs(),
+            series: Vec::new(),
+            warnings: dataset.warnings.clone(),
+            errors: dataset.broken.clone(),
+        };
+        let mut first_of = HashMap::new();
+        for series in &dataset.series {
+            findings.add(series, &mut first_of);
+        }
+        findings
+    }
+
+    fn add(&mut self, series: &Series, first_of: &mut HashMap<[u8; 32], (String, usize)>) {
+        self.warnings.extend(series.warnings.iter().cloned());
+        let mut found = SeriesFindings::of_source(series);
+        let images = match series.sub_images() {
+            Ok(images) => images,
+            Err(error) => {
+                self.errors.push(error.to_string());
+                self.series.push(found);
+                return;
+            }
+        };
+        for (number, image) in images {
+            let image = match image {
+                Ok(image) => image,
+                Err(error) => {
+                    self.errors.push(error.to_string());
+                    continue;
+                }
+            };
+            found.count_size(image.width, image.height);
+            let here = (series.name.clone(), number);
+            let first = first_of.entry(load::digest(&image)).or_insert_with(|| here.clone());
+            if *first != here {
+                let message =
+                    format!("{}, sub-image {number}: the same picture as {}, sub-image {}", series.name, first.0, first.1);
+                self.warnings.push(message);
+            }
+        }
+        for (organ, annotation) in &series.annotations {
+            let counted = self.count(series, organ, annotation);
+            found.organs.insert(organ.clone(), counted);
+        }
+        if series.annotations.is_empty() {
+            self.warnings.push(format!("{}: pictures without any annotation; not used for training", series.name));
+        }
+        self.series.push(found);
+    }
+
+    fn count(&mut self, series: &Series, organ: &str, annotation: &Annotation) -> OrganFindings {
+        let mut counted = OrganFindings::default();
+        if let Annotation::Rois(rois) = annotation {
+            (counted.rois, counted.without_area, counted.skipped) = (rois.n_read, rois.n_without_area, rois.n_skipped);
+        }
+        if counted.without_area > 0 {
+            let what = "ROIs enclose no area (lines, points, texts) and are not used";
+            self.warnings.push(format!("{}, {organ}: {} {what}", series.name, counted.without_area));
+        }
+        match load::load(series, annotation) {
+            Ok(loaded) => {
+                self.warnings.extend(loaded.warnings);
+                // Broken pictures are named already; broken masks are not.
+                let new = loaded.broken.iter().map(ToString::to_string).filter(|e| !self.errors.contains(e)).collect::<Vec<_>>();
+                self.errors.extend(new);
+                let visible = loaded.samples.iter().filter(|s| !s.instances.is_empty());
+                counted.visible_in = visible.count();
+                let masks = || loaded.samples.iter().flat_map(|s| &s.instances);
+                (counted.instances, counted.area_px) = (masks().count(), masks().map(crate::geometry::Mask::area).sum());
+            }
+            Err(error) => self.errors.push(error.to_string()),
+        }
+        counted
+    }
+}
+
+impl SeriesFindings {
+    fn of_source(series: &Series) -> SeriesFindings {
+        let source = match &series.source {
+            Source::Composite { .. } => "composite",
+            Source::Stack { .. } => "stack",
+            Source::Folder { .. } => "folder",
+            Source::Single { .. } => "single",
+        };
+        let grid = match &series.source {
+            Source::Composite { grid, .. } => Some(GridFindings {
+                rows: grid.rows,
+                columns: grid.columns,
+                cell: grid.cell,
+                border: grid.border,
+                blank: grid.blank.iter().map(|cell| cell + 1).collect(),
+            }),
+            _ => None,
+        };
+        SeriesFindings {
+            name: series.name.clone(),
+            source,
+            files: series.source.files().to_vec(),
+            grid,
+            source_reason: series.source_reason.clone(),
+            sub_images: series.len(),
+            sizes: Vec::new(),
+            coordinates: series.coordinates,
+            coordinates_reason: series.coordinates_reason.clone(),
+            organs: BTreeMap::new(),
+        }
+    }
+
+    fn count_size(&mut self, width: usize, height: usize) {
+        match self.sizes.iter_mut().find(|s| (s.width, s.height) == (width, height)) {
+            Some(size) => size.count += 1,
+            None => self.sizes.push(SizeCount { width, height, count: 1 }),
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! Which layout a data folder has: where its series, their pictures and their ROI files lie.
+//!
+//! Finds files by their names only; [`super::pair`] reads them.
+
+use super::manifest::Manifest;
+use super::names;
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::read::is_picture;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// How a data folder is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layout {
+    /// A folder per series with its composite and a folder per organ.
+    SeriesFolders,
+    /// Images with `RoiSet<ID>` folders or archives.
+    Lab,
+    /// Pictures listed by `dataset.toml`.
+    Listed,
+}
+
+/// A ROI file of an organ. In the lab's layout one file holds several organs, told apart by a word in the ROIs' names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RoiFile {
+    pub path: PathBuf,
+    pub word: Option<String>,
+}
+
+/// A series as found by names.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Candidate {
+    pub name: String,
+    pub pictures: Vec<PathBuf>,
+    /// ROI files per organ; an organ without files is annotated, and visible nowhere.
+    pub organs: BTreeMap<String, Vec<RoiFile>>,
+    pub warnings: Vec<String>,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub struct Found {
+    pub layout: Layout,
+    pub candidates: Vec<Candidate>,
+    pub warnings: Vec<String>,
+}
+
+/// Files and folders directly in a folder, in natural order.
+pub struct Listing {
+    pub files: Vec<PathBuf>,
+    pub folders: Vec<PathBuf>,
+}
+
+/// Lists a folder; hidden entries and `__MACOSX` are left out.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn list(folder: &Path) -> Result<Listing> {
+    let unreadable = |e| Error::io(ErrorKind::Data, folder, "list the folder", e).remedy("check the path and its permissions");
+    let mut listing = Listing { files: Vec::new(), folders: Vec::new() };
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let name = names::file_name(&path);
+        if name.starts_with('.') || name == "__MACOSX" {
+            continue;
+        }
+        if path.is_dir() { listing.folders.push(path) } else { listing.files.push(path) }
+    }
+    names::sort_naturally(&mut listing.files);
+    names::sort_naturally(&mut listing.folders);
+    Ok(listing)
+}
+
+/// Finds the series in `root`.
+///
+/// # Errors
+/// If there is nothing that looks like a data set, or a folder cannot be read.
+pub fn find(root: &Path, manifest: &Manifest) -> Result<Found> {
+    if let Some(images) = &manifest.images {
+        return listed(root, images, manifest);
+    }
+    let mut found = match lab(root, manifest)? {
+        Some(found) => found,
+        None => series_folders(root, manifest)?,
+    };
+    if found.candidates.is_empty() {
+        return Err(Error::data(root, "expected folders of series (a composite and a folder of ROIs per organ) or images with RoiSet folders, found neither")
+            .remedy("see docs/data-layouts.md, or describe the folder in a dataset.toml"));
+    }
+    found.candidates.sort_by(|a, b| names::natural_order(&a.name, &b.name));
+    Ok(found)
+}
+
+/// Pictures listed by `dataset.toml`.
+fn listed(root: &Path, images: &Path, manifest: &Manifest) -> Result<Found> {
+    use super::manifest::Group;
+    let folder = root.join(images);
+    let pictures: Vec<PathBuf> = list(&folder)?.files.into_iter().filter(|f| is_picture(f)).collect();
+    if pictures.is_empty() {
+        return Err(
+            Error::data(&folder, "expected PNG, TIFF or JPEG pictures, found none").remedy("correct images in dataset.toml")
+        );
+    }
+    let candidate = |name: String, pictures: &[PathBuf]| Candidate { name, pictures: pictures.to_vec(), ..Candidate::default() };
+    let candidates = match manifest.group.as_ref() {
+        Some(Group::Count(n)) => {
+            let chunks = pictures.chunks(*n).enumerate();
+            chunks.map(|(i, chunk)| candidate(format!("group_{:03}", i + 1), chunk)).collect()
+        }
+        Some(Group::Named(name)) if name == "all" => vec![candidate(names::file_name(&folder), &pictures)],
+        _ => pictures.iter().map(|p| candidate(names::stem(p), std::slice::from_ref(p))).collect(),
+    };
+    Ok(Found { layout: Layout::Listed, candidates, warnings: Vec::new() })
+}
+
+/// The report's layout: `root` holds folders of series, or is one itself.
+fn series_folders(root: &Path, manifest: &Manifest) -> Result<Found> {
+    let top = list(root)?;
+    let mut warnings = Vec::new();
+    let mut read: Vec<SeriesFolder> = Vec::new();
+    if top.files.iter().any(|f| is_picture(f)) && !top.folders.is_empty() {
+        let own = SeriesFolder::read(root, manifest)?;
+        if own.organs.values().any(|files| !files.is_empty()) {
+            read.push(own);
+        }
+    }
+    if read.is_empty() {
+        for folder in &top.folders {
+            let series = SeriesFolder::read(folder, manifest)?;
+            match series.candidate.pictures.is_empty() {
+                true if series.organs.values().any(|files| !files.is_empty()) => {
+                    warnings.push(format!("{}: ROI files, but no picture of a series", folder.display()));
+                }
+                true => {}
+                false => read.push(series),
+            }
+        }
+        let stray = top.files.iter().filter(|f| is_picture(f)).count();
+        if stray > 0 && !read.is_empty() {
+            warnings.push(format!("{}: {stray} pictures beside the folders of series are not used", root.display()));
+        }
+    }
+    // An empty folder is an organ's if another series has ROIs in a folder of that name.
+    let mut known: BTreeSet<String> = names::LAB_ORGANS.iter().map(|o| (*o).to_owned()).collect();
+    known.extend(read.iter().flat_map(|s| &s.organs).filter(|(_, files)| !files.is_empty()).map(|(organ, _)| organ.clone()));
+    let candidates = read.into_iter().map(|s| s.into_candidate(&known)).collect();
+    Ok(Found { layout: Layout::SeriesFolders, candidates, warnings })
+}
+
+/// The pictures of a series' folder, annotated or not.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn pictures_of_series(folder: &Path, manifest: &Manifest) -> Result<Vec<PathBuf>> {
+    Ok(SeriesFolder::read(folder, manifest)?.candidate.pictures)
+}
+
+/// One series' folder, before it is known which of its empty folders are organs.
+struct SeriesFolder {
+    candidate: Candidate,
+    organs: BTreeMap<String, Vec<RoiFile>>,
+}
+
+impl SeriesFolder {
+    fn read(folder: &Path, manifest: &Manifest) -> Result<SeriesFolder> {
+        let listing = list(folder)?;
+        let mut candidate = Candidate { name: names::file_name(folder), ..Candidate::default() };
+        let mut pictures: Vec<PathBuf> = listing.files.iter().filter(|f| is_picture(f)).cloned().collect();
+        let mut organs: BTreeMap<String, Vec<RoiFile>> = BTreeMap::new();
+        for sub in &listing.folders {
+            let inside = list(sub)?;
+            let roi_files = inside.files.iter().filter(|f| names::is_roi_file(f));
+            let roi_files: Vec<RoiFile> = roi_files.map(|f| RoiFile { path: f.clone(), word: None }).collect();
+            let inner: Vec<PathBuf> = inside.files.iter().filter(|f| is_picture(f)).cloned().collect();
+            if !roi_files.is_empty() || inner.is_empty() {
+                organs.entry(organ_of(sub, manifest)).or_default().extend(roi_files);
+            } else if pictures.is_empty() && !is_mask_folder(&names::file_name(sub)) {
+                pictures = inner;
+            }
+        }
+        candidate.pictures = choose_pictures(pictures, &mut candidate.warnings, folder);
+        Ok(SeriesFolder { candidate, organs })
+    }
+
+    fn into_candidate(self, known: &BTreeSet<String>) -> Candidate {
+        let mut candidate = self.candidate;
+        candidate.organs = self.organs.into_iter().filter(|(organ, files)| !files.is_empty() || known.contains(organ)).collect();
+        for (organ, files) in &candidate.organs {
+            if files.is_empty() {
+                candidate.warnings.push(format!("{}: the folder of {organ} is empty: taken as visible nowhere", candidate.name));
+            }
+        }
+        candidate
+    }
+}
+
+fn is_mask_folder(name: &str) -> bool {
+    ["mask", "overlay", "label", "preview", "result"].iter().any(|word| name.to_lowercase().contains(word))
+}
+
+/// The organ of a folder: what `dataset.toml` says, else by the folder's name.
+fn organ_of(folder: &Path, manifest: &Manifest) -> String {
+    let name = names::file_name(folder);
+    let given = manifest.organ.iter().find(|(_, spec)| spec.folder.as_deref().is_some_and(|f| f.eq_ignore_ascii_case(&name)));
+    given.map_or_else(|| names::organ_of_folder(&name), |(organ, _)| organ.clone())
+}
+
+/// Of several pictures, the one that is named as a composite is the series; otherwise all of them are its sub-images.
+fn choose_pictures(pictures: Vec<PathBuf>, warnings: &mut Vec<String>, folder: &Path) -> Vec<PathBuf> {
+    let is_named = |p: &&PathBuf| {
+        let stem = names::stem(p).to_lowercase();
+        ["composite", "montage"].iter().any(|word| stem.contains(word)) || stem == names::file_name(folder).to_lowercase()
+    };
+    let named: Vec<PathBuf> = pictures.iter().filter(is_named).cloned().collect();
+    if named.len() != 1 || pictures.len() == 1 {
+        return pictures;
+    }
+    warnings.push(format!("{}: {} other pictures beside it are not used", named[0].display(), pictures.len() - 1));
+    named
+}
+
+/// The lab's layout; `None` if no image has a RoiSet with an organ's word in its ROIs' names.
+fn lab(root: &Path, manifest: &Manifest) -> Result<Option<Found>> {
+    let top = list(root)?;
+    let mut words: BTreeMap<String, String> = names::LAB_ORGANS.iter().map(|o| ((*o).to_owned(), (*o).to_owned())).collect();
+    for (organ, spec) in manifest.organ.iter().filter(|(_, spec)| spec.mask.is_none()) {
+        words.insert(organ.clone(), spec.word.clone().unwrap_or_else(|| organ.clone()).to_lowercase());
+    }
+    let mut found = Found { layout: Layout::Lab, candidates: Vec::new(), warnings: Vec::new() };
+    for folder in std::iter::once(root.to_path_buf()).chain(top.folders.iter().cloned()) {
+        lab_folder(root, &folder, &words, &mut found)?;
+    }
+    let any_annotated = found.candidates.iter().any(|c| !c.organs.is_empty());
+    Ok(any_annotated.then_some(found))
+}
+
+/// Images directly in `folder`, with the RoiSets beside them, below them, or (of a sub-folder) beside their folder.
+fn lab_folder(root: &Path, folder: &Path, words: &BTreeMap<String, String>, found: &mut Found) -> Result<()> {
+    let listing = list(folder)?;
+    let images: Vec<PathBuf> = listing.files.iter().filter(|f| is_picture(f)).cloned().collect();
+    if images.is_empty() {
+        return Ok(());
+    }
+    let mut sets = roi_sets(&listing);
+    for below in &listing.folders {
+        sets.extend(roi_sets(&list(below)?));
+    }
+    if folder != root {
+        let beside = list(root)?;
+        sets.extend(roi_sets(&beside));
+        for other in beside.folders.iter().filter(|f| *f != folder) {
+            sets.extend(roi_sets(&list(other)?));
+        }
+    }
+    sets.retain(|set| holds_word(&set.path, words));
+    if sets.is_empty() {
+        return Ok(());
+    }
+    for image in images {
+        found.candidates.push(lab_candidate(&image, &sets, words)?);
+    }
+    Ok(())
+}
+
+fn lab_candidate(image: &Path, sets: &[RoiSet], words: &BTreeMap<String, String>) -> Result<Candidate> {
+    let id = names::numbers(&names::stem(image)).last().copied();
+    let mut candidate = Candidate { name: names::stem(image), pictures: vec![image.to_path_buf()], ..Candidate::default() };
+    let mut own: Vec<&RoiSet> = sets.iter().filter(|set| id.is_some() && set.id == id).collect();
+    own.sort_by_key(|set| !set.path.is_dir());
+    own.dedup_by(|a, b| a.path == b.path);
+    if own.len() > 1 {
+        let message = format!("{}: several RoiSets of that number; {} is used", image.display(), own[0].path.display());
+        candidate.warnings.push(message);
+    }
+    let Some(set) = own.first() else {
+        candidate.warnings.push(format!("{}: no RoiSet of its number: not annotated", image.display()));
+        return Ok(candidate);
+    };
+    let files = match set.path.is_dir() {
+        true => list(&set.path)?.files.into_iter().filter(|f| names::is_roi_file(f)).collect(),
+        false => vec![set.path.clone()],
+    };
+    for (organ, word) in words {
+        let files = files.iter().map(|path| RoiFile { path: path.clone(), word: Some(word.clone()) });
+        candidate.organs.insert(organ.clone(), files.collect());
+    }
+    Ok(candidate)
+}
+
+/// A folder or archive `RoiSet<ID>`.
+struct RoiSet {
+    path: PathBuf,
+    id: Option<u32>,
+}
+
+fn roi_sets(listing: &Listing) -> Vec<RoiSet> {
+    let archives = listing.files.iter().filter(|f| names::is_roi_file(f));
+    let named = listing.folders.iter().chain(archives).filter(|p| names::file_name(p).to_lowercase().starts_with("roiset"));
+    let with_id = named.map(|p| RoiSet { path: p.clone(), id: names::numbers(&names::file_name(p)).last().copied() });
+    with_id.filter(|set| set.id.is_some()).collect()
+}
+
+/// Whether any ROI's name in the set holds a word of an organ. What cannot be read says nothing here; it is reported when paired.
+fn holds_word(set: &Path, words: &BTreeMap<String, String>) -> bool {
+    let entries: Vec<String> = if set.is_dir() {
+        list(set).map_or_else(|_| Vec::new(), |l| l.files.iter().map(|f| names::file_name(f)).collect())
+    } else {
+        crate::roi::archive::read(set).map_or_else(|_| Vec::new(), |a| a.rois.into_iter().map(|(name, _)| name).collect())
+    };
+    entries.iter().any(|entry| words.values().any(|word| last_part(entry).contains(word)))
+}
+
+/// The file name of an archive's entry in lower case: its folders do not say which organ it is.
+pub fn last_part(entry: &str) -> String {
+    entry.rsplit('/').next().unwrap_or(entry).to_lowercase()
+}

@@ -1,0 +1,198 @@
+//! Opening a data set, or the pictures given to `predict`.
+
+use super::layout::{self, Candidate, Layout};
+use super::manifest::{self, GridSpec, Manifest};
+use super::{Annotation, Dataset, Series, Source, names, pair};
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::read::is_picture;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+impl Dataset {
+    /// Finds the layout, the series and their annotations; reads `dataset.toml` if there is one. `path` is the data folder, or a TOML
+    /// file with a `root`, for folders that cannot be written to. Reads the pixels of composites only, to find their grids.
+    ///
+    /// # Errors
+    /// If nothing that looks like a data set is there; if `dataset.toml` is wrong; if coordinates are ambiguous.
+    pub fn open(path: &Path) -> Result<Dataset> {
+        let (root, manifest) = root_and_manifest(path)?;
+        let found = layout::find(&root, &manifest)?;
+        let mut dataset =
+            Dataset { root, layout: found.layout, series: Vec::new(), warnings: found.warnings, broken: Vec::new() };
+        for candidate in found.candidates {
+            dataset.add(candidate, &manifest)?;
+        }
+        check_series_names(&dataset, &manifest)?;
+        check_organs(&mut dataset);
+        Ok(dataset)
+    }
+
+    fn add(&mut self, candidate: Candidate, manifest: &Manifest) -> Result<()> {
+        let given = match self.layout {
+            // Listed pictures are sub-images unless a grid is given.
+            Layout::Listed => Some(manifest.grid_of(&candidate.name).unwrap_or(GridSpec { rows: 1, columns: 1, border: 0 })),
+            _ => manifest.grid_of(&candidate.name),
+        };
+        let (source, source_reason) = match source_of(&candidate.pictures, given) {
+            Ok(found) => found,
+            Err(error) => {
+                self.broken.push(error.to_string());
+                return Ok(());
+            }
+        };
+        let paired = pair::pair(&candidate.name, &source, &candidate.organs, manifest.coordinates_of(&candidate.name))?;
+        let mut annotations: BTreeMap<String, Annotation> =
+            paired.organs.into_iter().map(|(organ, rois)| (organ, Annotation::Rois(rois))).collect();
+        for (organ, spec) in manifest.organ.iter().filter(|(_, spec)| spec.mask.is_some()) {
+            annotations.insert(organ.clone(), Annotation::Masks { spec: spec.clone(), root: self.root.clone() });
+        }
+        let mut warnings = candidate.warnings;
+        warnings.extend(paired.warnings);
+        self.broken.extend(paired.broken);
+        self.series.push(Series {
+            name: candidate.name,
+            source,
+            source_reason,
+            annotations,
+            coordinates: paired.coordinates,
+            coordinates_reason: paired.reason,
+            warnings,
+        });
+        Ok(())
+    }
+}
+
+/// The data folder and what its `dataset.toml` says.
+fn root_and_manifest(path: &Path) -> Result<(PathBuf, Manifest)> {
+    if path.is_file() {
+        if path.extension().is_none_or(|e| e != "toml") {
+            return Err(Error::data(path, "expected a data folder or a dataset.toml, found another file")
+                .remedy("give the folder that holds the series"));
+        }
+        let manifest = Manifest::read(path)?;
+        let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
+        return Ok((manifest.root.as_ref().map_or(folder.clone(), |root| folder.join(root)), manifest));
+    }
+    if !path.is_dir() {
+        let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
+        return Err(Error::io(ErrorKind::Data, path, "open the data folder", missing).remedy("check the path given as data"));
+    }
+    let file = path.join(manifest::FILE_NAME);
+    let manifest = if file.is_file() { Manifest::read(&file)? } else { Manifest::default() };
+    Ok((manifest.root.as_ref().map_or(path.to_path_buf(), |root| path.join(root)), manifest))
+}
+
+/// What a series' pictures are: one is looked into, several are its sub-images.
+fn source_of(pictures: &[PathBuf], given: Option<GridSpec>) -> Result<(Source, String)> {
+    match pictures {
+        [picture] => Source::of_picture(picture, given),
+        _ => Ok((Source::Folder { files: pictures.to_vec() }, format!("{} pictures in a folder", pictures.len()))),
+    }
+}
+
+/// A series named in `dataset.toml` must be there.
+fn check_series_names(dataset: &Dataset, manifest: &Manifest) -> Result<()> {
+    for name in manifest.series.keys() {
+        let known = || dataset.series.iter().map(|s| s.name.as_str());
+        // A broken series is reported as such already.
+        if dataset.broken.is_empty() && !known().any(|k| k == name) {
+            let error = Error::data(&dataset.root, format!("dataset.toml describes the series {name}, which is not there"));
+            return Err(match manifest::closest(name, known()) {
+                Some(similar) => error.remedy(format!("did you mean [series.{similar}]?")),
+                None => error.remedy("correct or remove that section"),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Says which series lack an organ that others have.
+fn check_organs(dataset: &mut Dataset) {
+    let organs = dataset.organs();
+    for series in &mut dataset.series {
+        let missing: Vec<&str> = organs.iter().filter(|o| !series.annotations.contains_key(*o)).map(String::as_str).collect();
+        if !missing.is_empty() {
+            let message = format!("{}: not annotated for {}: left out for it", series.name, missing.join(", "));
+            series.warnings.push(message);
+        }
+    }
+}
+
+/// Finds the series in an input of `predict`: a composite, a stack, a folder of pictures, a folder of series, or a single picture.
+///
+/// # Errors
+/// If there is no picture, or if it cannot be read.
+pub fn open_input(path: &Path) -> Result<Vec<Series>> {
+    if path.is_file() {
+        if path.extension().is_some_and(|e| e == "toml") {
+            return Ok(Dataset::open(path)?.series);
+        }
+        return Ok(vec![unannotated(picture_name(path), std::slice::from_ref(&path.to_path_buf()), None)?]);
+    }
+    let file = path.join(manifest::FILE_NAME);
+    let manifest = if file.is_file() { Manifest::read(&file)? } else { Manifest::default() };
+    if manifest.images.is_some() || manifest.root.is_some() {
+        return Ok(Dataset::open(path)?.series);
+    }
+    let listing = layout::list(path)?;
+    let pictures: Vec<PathBuf> = listing.files.into_iter().filter(|f| is_picture(f)).collect();
+    if !pictures.is_empty() {
+        return series_of_pictures(path, &pictures, &manifest);
+    }
+    let mut series = Vec::new();
+    for folder in &listing.folders {
+        let pictures = layout::pictures_of_series(folder, &manifest)?;
+        if !pictures.is_empty() {
+            let name = names::file_name(folder);
+            let given = manifest.grid_of(&name);
+            series.push(unannotated(name, &pictures, given)?);
+        }
+    }
+    if series.is_empty() {
+        return Err(
+            Error::data(path, "expected PNG, TIFF or JPEG pictures, or folders of them, found none").remedy("check the path")
+        );
+    }
+    Ok(series)
+}
+
+/// Pictures in one folder: each is a series if the first is a stack or a composite, else they are one series.
+fn series_of_pictures(folder: &Path, pictures: &[PathBuf], manifest: &Manifest) -> Result<Vec<Series>> {
+    let full = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
+    let first = unannotated(picture_name(&pictures[0]), &pictures[..1], manifest.grid_of(&picture_name(&pictures[0])))?;
+    if pictures.len() == 1 {
+        return Ok(vec![first]);
+    }
+    if matches!(first.source, Source::Single { .. }) {
+        return Ok(vec![unannotated(names::file_name(&full), pictures, None)?]);
+    }
+    let rest = pictures[1..].iter().map(|p| {
+        let name = picture_name(p);
+        let given = manifest.grid_of(&name);
+        unannotated(name, std::slice::from_ref(p), given)
+    });
+    std::iter::once(Ok(first)).chain(rest).collect()
+}
+
+/// The name of a series that is one picture: the file's, or its folder's if the file's says nothing (`composite.tif`).
+fn picture_name(file: &Path) -> String {
+    let stem = names::stem(file);
+    if !["composite", "montage", "stack", "image"].contains(&stem.to_lowercase().as_str()) {
+        return stem;
+    }
+    let full = std::path::absolute(file).unwrap_or_else(|_| file.to_path_buf());
+    full.parent().map(names::file_name).filter(|name| !name.is_empty()).unwrap_or(stem)
+}
+
+fn unannotated(name: String, pictures: &[PathBuf], given: Option<GridSpec>) -> Result<Series> {
+    let (source, source_reason) = source_of(pictures, given)?;
+    Ok(Series {
+        name,
+        source,
+        source_reason,
+        annotations: BTreeMap::new(),
+        coordinates: None,
+        coordinates_reason: String::new(),
+        warnings: Vec::new(),
+    })
+}

@@ -1,0 +1,113 @@
+//! Where a series' sub-images are stored, and reading them.
+
+use super::manifest::GridSpec;
+use super::names;
+use crate::error::{Error, Result};
+use crate::image::grid::{self, Grid};
+use crate::image::{Gray, read};
+use std::path::{Path, PathBuf};
+
+/// How a series' sub-images are stored.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    /// One picture, cut by a grid.
+    Composite { file: PathBuf, grid: Grid },
+    /// A multi-page TIFF.
+    Stack { file: PathBuf, pages: usize },
+    /// A folder of pictures, in natural order of their names.
+    Folder { files: Vec<PathBuf> },
+    /// One picture that is one sub-image.
+    Single { file: PathBuf },
+}
+
+impl Source {
+    /// What a picture file is (a stack, a composite, or a single sub-image), and how that was found out.
+    ///
+    /// # Errors
+    /// If it cannot be read, or if `given` does not fit into it.
+    pub fn of_picture(file: &Path, given: Option<GridSpec>) -> Result<(Source, String)> {
+        let file = file.to_path_buf();
+        let pages = read::page_count(&file)?;
+        if pages > 1 {
+            return Ok((Source::Stack { file, pages }, format!("{pages} pages")));
+        }
+        if let Some(GridSpec { rows: 1, columns: 1, .. }) = given {
+            return Ok((Source::Single { file }, "given in dataset.toml".to_owned()));
+        }
+        let picture = read::read(&file)?;
+        let Some(GridSpec { rows, columns, border }) = given else {
+            let found = grid::detect(&picture);
+            let source = match found.grid.origins.len() {
+                1 => Source::Single { file },
+                _ => Source::Composite { file, grid: found.grid },
+            };
+            return Ok((source, found.reason));
+        };
+        let Some(mut grid) = Grid::regular([picture.width, picture.height], rows, columns, border) else {
+            let message = format!(
+                "{rows} x {columns} cells with {border} px between them do not fit into {} x {} pixels",
+                picture.width, picture.height
+            );
+            return Err(Error::data(&file, message).remedy("correct grid in dataset.toml"));
+        };
+        grid.find_blanks(&picture);
+        Ok((Source::Composite { file, grid }, "given in dataset.toml".to_owned()))
+    }
+
+    /// The files that hold the pictures.
+    pub fn files(&self) -> &[PathBuf] {
+        match self {
+            Source::Composite { file, .. } | Source::Stack { file, .. } | Source::Single { file } => std::slice::from_ref(file),
+            Source::Folder { files } => files,
+        }
+    }
+
+    /// The numbers of the sub-images, in order.
+    pub fn numbers(&self) -> Vec<usize> {
+        match self {
+            Source::Composite { grid, .. } => grid.cells().map(|cell| cell + 1).collect(),
+            Source::Stack { pages, .. } => (1..=*pages).collect(),
+            Source::Folder { files } => folder_numbers(files),
+            Source::Single { .. } => vec![1],
+        }
+    }
+
+    /// Reads the sub-images, with their numbers.
+    ///
+    /// # Errors
+    /// If the only file cannot be read at all.
+    pub fn sub_images(&self) -> Result<Vec<(usize, Result<Gray>)>> {
+        let numbers = self.numbers().into_iter();
+        Ok(match self {
+            Source::Composite { file, grid } => {
+                let picture = read_composite(file, grid)?;
+                numbers.map(|number| (number, Ok(grid.cut(&picture, number - 1)))).collect()
+            }
+            Source::Stack { file, .. } => numbers.zip(read::read_pages(file)?).collect(),
+            Source::Folder { files } => numbers.zip(files.iter().map(|file| read::read(file))).collect(),
+            Source::Single { file } => vec![(1, Ok(read::read(file)?))],
+        })
+    }
+}
+
+/// Reads a composite and makes sure that its grid still fits.
+fn read_composite(file: &Path, grid: &Grid) -> Result<Gray> {
+    let picture = read::read(file)?;
+    let fits = grid.origins.iter().all(|o| o[0] + grid.cell[0] <= picture.width && o[1] + grid.cell[1] <= picture.height);
+    if !fits {
+        return Err(Error::data(file, "the picture is smaller than its grid").remedy("it changed while it was read; run again"));
+    }
+    Ok(picture)
+}
+
+/// The numbers of a folder's pictures: those that vary in their names if they are all different, else their order from 1.
+fn folder_numbers(files: &[PathBuf]) -> Vec<usize> {
+    let stems: Vec<String> = files.iter().map(|f| names::stem(f)).collect();
+    let in_order = || (1..=files.len()).collect::<Vec<_>>();
+    let Some(found) = names::varying_numbers(&stems, "").into_iter().collect::<Option<Vec<u32>>>() else {
+        return in_order();
+    };
+    let first = usize::from(found.contains(&0));
+    let increasing = found.windows(2).all(|pair| pair[0] < pair[1]);
+    if increasing { found.iter().map(|&n| n as usize + first).collect() } else { in_order() }
+}

@@ -1,0 +1,149 @@
+//! The models of one organ, together: probabilities are averaged, objects are cut out of the average.
+//!
+//! Output channels of different models are not comparable, so each model's channels are united first, p = 1 - prod_k (1 - p_k) per
+//! original pixel, and the unions averaged. Objects that touch are split by the channels of the leading member: the one with the
+//! best F0.5 on its validation series (ties: the first).
+
+use crate::backend;
+use crate::checkpoint::Model;
+use crate::dataset::Sample;
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::Gray;
+use crate::infer::{Maps, Network};
+use crate::segment::{Instance, OperatingPoint, instances_by_channel};
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+
+/// What the user may set about inference.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `auto`, `cpu`, `cuda` or `cuda:N`.
+    pub device: String,
+    /// 0: as many as cores.
+    pub threads: usize,
+    /// In place of the models' own threshold.
+    pub threshold: Option<f32>,
+    /// In place of the models' own smallest object, in pixels.
+    pub min_area: Option<usize>,
+}
+
+/// The models of one organ, loaded.
+pub struct Ensemble {
+    pub organ: String,
+    pub models: Vec<Model>,
+    /// Of the whole ensemble: the mean of the members' thresholds, all else from the leading member.
+    pub point: OperatingPoint,
+    networks: Vec<Network>,
+    leader: usize,
+}
+
+impl Ensemble {
+    /// Opens the run directories, one ensemble per organ, in order of the organs' names.
+    ///
+    /// # Errors
+    /// If a run directory is no finished run, or if the device is missing or too small.
+    pub fn open_all(runs: &[PathBuf], settings: &Settings) -> Result<Vec<Ensemble>> {
+        let mut by_organ: BTreeMap<String, Vec<Model>> = BTreeMap::new();
+        for run in runs {
+            let model = Model::open(run)?;
+            by_organ.entry(model.organ.clone()).or_default().push(model);
+        }
+        by_organ.into_iter().map(|(organ, models)| Ensemble::new(organ, models, settings)).collect()
+    }
+
+    fn new(organ: String, models: Vec<Model>, settings: &Settings) -> Result<Ensemble> {
+        let load = |model: &Model| {
+            let backend = backend::open(&settings.device, settings.threads)?;
+            Network::new(backend, &model.spec, model.size, model.normalization, &model.weights).map_err(|e| e.at(&model.path))
+        };
+        let networks = models.iter().map(load).collect::<Result<Vec<_>>>()?;
+        let leader = leader(&models);
+        let mean = models.iter().map(|m| m.calibration.point.threshold).sum::<f32>() / models.len() as f32;
+        let own = models[leader].calibration.point;
+        let point = OperatingPoint {
+            threshold: settings.threshold.unwrap_or(mean),
+            min_area: settings.min_area.unwrap_or(own.min_area),
+            ..own
+        };
+        Ok(Ensemble { organ, models, point, networks, leader })
+    }
+
+    /// The members' names, joined by `+`.
+    pub fn name(&self) -> String {
+        self.models.iter().map(|m| m.name.as_str()).collect::<Vec<_>>().join("+")
+    }
+
+    /// What it runs on, in words.
+    pub fn device(&self) -> String {
+        self.networks[0].device()
+    }
+
+    /// The objects in each of `images`. `progress` hears after each batch how many images are done.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn objects(&mut self, images: &[&Gray], mut progress: impl FnMut(usize)) -> Result<Vec<Vec<Instance>>> {
+        let n_members = self.networks.len();
+        let mut members: Vec<Vec<Maps>> = Vec::with_capacity(n_members);
+        for (m, network) in self.networks.iter_mut().enumerate() {
+            members.push(network.probabilities(images, |done| progress((m * images.len() + done) / n_members))?);
+        }
+        let objects = |i: usize| {
+            let maps: Vec<&Maps> = members.iter().map(|member| &member[i]).collect();
+            let leading = maps[self.leader];
+            instances_by_channel(&mean(&maps), &leading.channels, leading.width, leading.height, &self.point)
+        };
+        Ok((0..images.len()).map(objects).collect())
+    }
+
+    /// Refuses samples that any member has seen: in training, or in validation unless `allow_validation` (then those that are
+    /// validation pictures for every member that saw them pass).
+    ///
+    /// # Errors
+    /// If a sample was seen; names it, the member and the remedy.
+    pub fn refuse_seen(&self, samples: &[&Sample], allow_validation: bool) -> Result<()> {
+        for model in &self.models {
+            let seen: HashSet<&str> = model.splits.seen.iter().map(String::as_str).collect();
+            let is_allowed = |sample: &Sample| {
+                allow_validation && model.splits.part_of(sample) == Some(crate::dataset::splits::Part::Val)
+            };
+            let offenders: Vec<_> = samples.iter().filter(|s| seen.contains(hex(&s.digest).as_str()) && !is_allowed(s)).collect();
+            if let [first, ..] = offenders[..] {
+                let text = format!(
+                    "sub-image {} of series {} and {} more were used to train this model: its metrics on them would mean nothing",
+                    first.sub_image,
+                    first.series,
+                    offenders.len() - 1
+                );
+                return Err(Error::new(ErrorKind::Data, text)
+                    .at(&model.path)
+                    .remedy("evaluate on series that no given model was trained on, or leave this model out"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The digest as it is written in `splits.json`.
+pub fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The member with the best validation F0.5; the first among equals.
+fn leader(models: &[Model]) -> usize {
+    let value = |m: usize| models[m].calibration.f_half.unwrap_or(-1.0);
+    (0..models.len()).fold(0, |best, m| if value(m) > value(best) { m } else { best })
+}
+
+/// The mean over members of the probability that a pixel belongs to any object.
+fn mean(maps: &[&Maps]) -> Vec<f32> {
+    let mut sum = maps[0].union();
+    for other in &maps[1..] {
+        sum.iter_mut().zip(other.union()).for_each(|(sum, p)| *sum += p);
+    }
+    let n = maps.len() as f32;
+    if maps.len() > 1 {
+        sum.iter_mut().for_each(|p| *p /= n);
+    }
+    sum
+}

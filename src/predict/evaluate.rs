@@ -1,0 +1,107 @@
+//! Evaluation: the models' objects against the annotations.
+
+use super::ensemble::{Ensemble, Settings, hex};
+use crate::dataset::splits::Part;
+use crate::dataset::{Dataset, Sample};
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::Gray;
+use crate::metrics::{Evaluation, ImageCounts, SeriesEvaluation, evaluate, image_counts};
+use serde::Serialize;
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+
+/// Sub-images whose probabilities are held in memory at a time.
+const CHUNK: usize = 32;
+
+/// What to evaluate.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Run directories of one organ.
+    pub models: Vec<PathBuf>,
+    pub data: PathBuf,
+    /// Of the run's own data: the test or the validation series.
+    pub part: Part,
+    pub settings: Settings,
+}
+
+/// The answer, as `evaluate --json` prints it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    pub organ: String,
+    pub models: Vec<String>,
+    /// `test` or `val` of the run's own data, `all` on other data.
+    pub split: &'static str,
+    #[serde(flatten)]
+    pub evaluation: Evaluation,
+    pub threshold: f32,
+    pub min_area: usize,
+    pub series: Vec<SeriesEvaluation>,
+}
+
+/// Evaluates. The second value names pictures and annotations that could not be read; `progress` hears how many of how many
+/// sub-images are done.
+///
+/// # Errors
+/// If the models are of several organs, if the data cannot be read or hold no such organ, or if a picture was trained on.
+pub fn run(request: &Request, mut progress: impl FnMut(usize, usize)) -> Result<(Report, Vec<Error>)> {
+    let mut ensembles = Ensemble::open_all(&request.models, &request.settings)?;
+    if ensembles.len() != 1 {
+        let organs: Vec<&str> = ensembles.iter().map(|e| e.organ.as_str()).collect();
+        return Err(Error::usage(format!("expected models of one organ, found {}", organs.join(", ")))
+            .remedy("evaluate each organ by itself; models of one organ form an ensemble"));
+    }
+    let mut ensemble = ensembles.remove(0);
+    let (samples, left_out) = Dataset::open(&request.data)?.samples(&ensemble.organ)?;
+    let (chosen, split) = choose(&ensemble, &samples, request)?;
+    ensemble.refuse_seen(&chosen, split == "val")?;
+    let mut counts = Vec::with_capacity(chosen.len());
+    for chunk in chosen.chunks(CHUNK) {
+        let images: Vec<&Gray> = chunk.iter().map(|sample| &sample.image).collect();
+        let before = counts.len();
+        let objects = ensemble.objects(&images, |done| progress(before + done, chosen.len()))?;
+        counts.extend(chunk.iter().zip(&objects).map(|(sample, found)| image_counts(sample, found)));
+    }
+    let report = Report {
+        organ: ensemble.organ.clone(),
+        models: ensemble.models.iter().map(|m| m.name.clone()).collect(),
+        split,
+        evaluation: evaluate(&counts),
+        threshold: ensemble.point.threshold,
+        min_area: ensemble.point.min_area,
+        series: by_series(&chosen, &counts),
+    };
+    Ok((report, left_out))
+}
+
+/// The samples to evaluate on: the wished part of the split if these are the first model's own data, else all.
+///
+/// They are its own when every sample belongs to its split and it has seen any of them: series of other data may be called the same.
+fn choose<'a>(ensemble: &Ensemble, samples: &'a [Sample], request: &Request) -> Result<(Vec<&'a Sample>, &'static str)> {
+    let splits = &ensemble.models[0].splits;
+    let seen: HashSet<&str> = splits.seen.iter().map(String::as_str).collect();
+    let is_own = samples.iter().all(|s| splits.part_of(s).is_some())
+        && samples.iter().any(|s| seen.contains(hex(&s.digest).as_str()));
+    let (chosen, split): (Vec<&Sample>, _) = if is_own {
+        let name = if request.part == Part::Val { "val" } else { "test" };
+        (samples.iter().filter(|s| splits.part_of(s) == Some(request.part)).collect(), name)
+    } else {
+        (samples.iter().collect(), "all")
+    };
+    if chosen.is_empty() {
+        return Err(Error::new(ErrorKind::Data, format!("no sub-image annotated for {} is in the {split} series", ensemble.organ))
+            .at(&request.data)
+            .remedy("`unet-engine inspect` shows what is annotated; splits.json of the run says which series are its test series"));
+    }
+    Ok((chosen, split))
+}
+
+fn by_series(samples: &[&Sample], counts: &[ImageCounts]) -> Vec<SeriesEvaluation> {
+    let mut by_series: BTreeMap<&str, Vec<ImageCounts>> = BTreeMap::new();
+    for (sample, counts) in samples.iter().zip(counts) {
+        by_series.entry(&sample.series).or_default().push(*counts);
+    }
+    by_series
+        .into_iter()
+        .map(|(series, counts)| SeriesEvaluation { series: series.to_string(), evaluation: evaluate(&counts) })
+        .collect()
+}
