@@ -189,15 +189,19 @@ fn put_points(out: &mut Writer, points: &Points, bounds: Rect, spline: bool) {
         Ok(short) => out.u16(layout::N_COORDINATES, short),
         Err(_) => out.i32(layout::SIZE, n as i32),
     }
-    // A spline's box is not the box of its corners, to which whole coordinates would be relative.
-    let whole_fits = fits_shorts(bounds) && !spline;
-    let (floats, origin): (Vec<[f32; 2]>, [i32; 2]) = match points {
-        Points::Whole(p) if whole_fits => {
-            put_shorts(out, p, [bounds.left, bounds.top]);
-            return;
+    let origin = [bounds.left, bounds.top];
+    let floats: Vec<[f32; 2]> = match points {
+        Points::Whole(p) => {
+            // Of a spline, `bounds` holds the curve; whole coordinates are relative to the box of its corners.
+            let corners = if spline { corner_box(p) } else { bounds };
+            if fits_shorts(corners) {
+                put_box(out, corners);
+                put_shorts(out, p, [corners.left, corners.top]);
+                return;
+            }
+            p.iter().map(|p| p.map(|v| v as f32)).collect()
         }
-        Points::Whole(p) => (p.iter().map(|p| p.map(|v| v as f32)).collect(), [bounds.left, bounds.top]),
-        Points::SubPixel(p) => (p.clone(), [bounds.left, bounds.top]),
+        Points::SubPixel(p) => p.clone(),
     };
     let rounded: Vec<[i32; 2]> = floats.iter().map(|p| p.map(|v| (v + 0.5).floor() as i32)).collect();
     put_shorts(out, &rounded, origin);
@@ -206,6 +210,16 @@ fn put_points(out: &mut Writer, points: &Points, bounds: Rect, spline: bool) {
         out.f32(base + 8 * n + 4 * i, *y);
     }
     out.or_options(options::SUB_PIXEL_RESOLUTION);
+}
+
+fn corner_box(points: &[[i32; 2]]) -> Rect {
+    let side = |axis: usize| {
+        let low = points.iter().map(|p| p[axis]).min().unwrap_or(0);
+        let high = points.iter().map(|p| p[axis]).max().unwrap_or(0);
+        (low, high.abs_diff(low))
+    };
+    let ((left, width), (top, height)) = (side(0), side(1));
+    Rect { left, top, width, height }
 }
 
 fn put_shorts(out: &mut Writer, points: &[[i32; 2]], [left, top]: [i32; 2]) {
