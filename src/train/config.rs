@@ -29,6 +29,17 @@ pub enum Preset {
     Quick,
 }
 
+/// How the learning rate changes from epoch to epoch (never in fine-tuning).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// Down to a tenth whenever the validation loss no longer improves.
+    #[default]
+    Plateau,
+    /// Along half a cosine to nearly nothing in the last epoch: for a known, small number of epochs.
+    Cosine,
+}
+
 /// What is kept together when the data is split.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -93,9 +104,12 @@ pub struct Options {
     /// Epochs of fine-tuning at most [default: 15; quick 0].
     #[arg(long, value_name = "N")]
     pub fine_tune_epochs: Option<usize>,
-    /// Learning rate [default: 1e-4; quick 2e-3].
+    /// Learning rate [default: 1e-4; quick 4e-3].
     #[arg(long)]
     pub lr: Option<f64>,
+    /// How the learning rate changes [default: plateau; quick cosine].
+    #[arg(long, value_enum)]
+    pub schedule: Option<Schedule>,
     /// Learning rate of the fine-tuning [default: 1e-5].
     #[arg(long, value_name = "LR")]
     pub fine_tune_lr: Option<f64>,
@@ -282,6 +296,7 @@ pub struct Config {
     pub epochs: usize,
     pub fine_tune_epochs: usize,
     pub lr: f64,
+    pub schedule: Schedule,
     pub fine_tune_lr: f64,
     pub plateau_patience: usize,
     pub stop_patience: usize,
@@ -328,7 +343,8 @@ impl Config {
             batch: options.batch.unwrap_or(8).min(facts.n_train.max(1)),
             epochs: options.epochs.unwrap_or(if quick { 16 } else { 100 }),
             fine_tune_epochs: options.fine_tune_epochs.unwrap_or(if quick { 0 } else { 15 }),
-            lr: options.lr.unwrap_or(if quick { 2e-3 } else { 1e-4 }),
+            lr: options.lr.unwrap_or(if quick { 4e-3 } else { 1e-4 }),
+            schedule: options.schedule.unwrap_or(if quick { Schedule::Cosine } else { Schedule::Plateau }),
             fine_tune_lr: options.fine_tune_lr.unwrap_or(1e-5),
             plateau_patience: options.plateau_patience.unwrap_or(5),
             stop_patience: options.stop_patience.unwrap_or(10),
