@@ -109,6 +109,40 @@ fn a_broken_picture_is_named_and_the_rest_goes_on() {
     assert_eq!(only_bad.status.code(), Some(3));
 }
 
+/// Whether the folder holds composites, single sub-images, or a folder per series, and wherever the broken one stands.
+#[test]
+fn a_broken_picture_in_a_folder_is_left_out() {
+    let world = World::shared();
+    let samples = discs();
+    let run = world.path("run");
+    for (case, kind) in ["composites", "singles", "folders"].into_iter().enumerate() {
+        for broken in [0, 1] {
+            let folder = world.path(&format!("{kind}-{broken}"));
+            let file = |i: usize| match kind {
+                "folders" => folder.join(format!("series-{i}")).join("composite.tif"),
+                _ => folder.join(format!("picture-{i}.tif")),
+            };
+            for i in 0..3 {
+                std::fs::create_dir_all(file(i).parent().unwrap()).unwrap();
+                let n_pages = if kind == "singles" { 1 } else { 2 };
+                write_stack(&file(i), &samples[2 * i..2 * i + n_pages]);
+            }
+            std::fs::write(file(broken), b"no picture").unwrap();
+            let out = world.path(&format!("out-{kind}-{broken}"));
+            let output = world.run(&["predict", "--json", "--model", text(&run), text(&folder), "--out", text(&out)]);
+            assert_eq!(output.status.code(), Some(3), "{kind}: {}", stderr(&output));
+            assert!(stderr(&output).contains(text(&file(broken))), "{kind}: {}", stderr(&output));
+            let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+            let expected = [(2, 4), (1, 2), (2, 4)][case];
+            assert_eq!(
+                (report["series"].as_u64(), report["sub_images"].as_u64()),
+                (Some(expected.0), Some(expected.1)),
+                "{kind}"
+            );
+        }
+    }
+}
+
 #[test]
 fn what_is_no_model_is_said_to_be_none() {
     let world = World::shared();

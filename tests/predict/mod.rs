@@ -26,7 +26,8 @@ impl World {
             let world = World { folder };
             write_data(&world.path("data"), &discs(), "litter");
             let (data, run) = (world.path("data"), world.path("run"));
-            let options = "--organ disc --base 4 --levels 2 --size 32 --batch 4 --epochs 8 --fine-tune-epochs 0 --lr 1e-2 --threads 1";
+            let options =
+                "--organ disc --base 4 --levels 2 --size 32 --batch 4 --epochs 8 --fine-tune-epochs 0 --lr 1e-2 --threads 1";
             let mut args = vec!["train", "--data", text(&data), "--out", text(&run)];
             args.extend(options.split(' '));
             let output = world.run(&args);
@@ -61,12 +62,17 @@ pub fn write_data(root: &Path, samples: &[Sample], prefix: &str) {
         let folder = root.join(format!("{prefix}-{i}"));
         std::fs::create_dir_all(folder.join("disc")).unwrap();
         write_stack(&folder.join("composite.tif"), series);
-        let rois: Vec<Roi> = series.iter().flat_map(|s| s.instances.iter().map(|mask| {
-            let mut roi = roi::from_mask(mask).expect("a disc has pixels");
-            roi.position = s.sub_image as u32;
-            roi.name = format!("disc-s{:02}-1", s.sub_image);
-            roi
-        })).collect();
+        let rois: Vec<Roi> = series
+            .iter()
+            .flat_map(|s| {
+                s.instances.iter().map(|mask| {
+                    let mut roi = roi::from_mask(mask).expect("a disc has pixels");
+                    roi.position = s.sub_image as u32;
+                    roi.name = format!("disc-s{:02}-1", s.sub_image);
+                    roi
+                })
+            })
+            .collect();
         archive::write(&folder.join("disc").join("RoiSet.zip"), &rois).unwrap();
     }
 }
