@@ -9,3 +9,5 @@ mod reference;
 mod roi;
 mod synth;
 mod train;
+
+mod dataset;
