@@ -2,6 +2,7 @@
 
 mod augment;
 mod cli;
+mod dataset;
 mod engine;
 mod golden;
 mod ops;
@@ -9,5 +10,3 @@ mod reference;
 mod roi;
 mod synth;
 mod train;
-
-mod dataset;
