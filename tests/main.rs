@@ -2,6 +2,7 @@
 
 mod augment;
 mod cli;
+mod dataset;
 mod engine;
 mod golden;
 mod ops;

@@ -48,8 +48,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         Split::Test => Part::Test,
         Split::Val => Part::Val,
     };
-    let request =
-        Request { models: args.models.clone(), data: args.data.clone(), part, settings: args.inference.settings() };
+    let request = Request { models: args.models.clone(), data: args.data.clone(), part, settings: args.inference.settings() };
     let mut progress = None;
     let (report, left_out) = evaluate(&request, |done, of| {
         progress.get_or_insert_with(|| bar(of, "sub-images")).set_position(done as u64);
@@ -70,7 +69,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
 }
 
 fn print_table(report: &Report) -> Result<()> {
-    let series = if report.split == "all" { "all series".to_string() } else { format!("{} series of its own data", report.split) };
+    let series =
+        if report.split == "all" { "all series".to_string() } else { format!("{} series of its own data", report.split) };
     print_line(&format!(
         "{} ({}), {series}, threshold {:.3}, smallest object {} pixels",
         report.organ,

@@ -104,9 +104,8 @@ impl Ensemble {
     pub fn refuse_seen(&self, samples: &[&Sample], allow_validation: bool) -> Result<()> {
         for model in &self.models {
             let seen: HashSet<&str> = model.splits.seen.iter().map(String::as_str).collect();
-            let is_allowed = |sample: &Sample| {
-                allow_validation && model.splits.part_of(sample) == Some(crate::dataset::splits::Part::Val)
-            };
+            let is_allowed =
+                |sample: &Sample| allow_validation && model.splits.part_of(sample) == Some(crate::dataset::splits::Part::Val);
             let offenders: Vec<_> = samples.iter().filter(|s| seen.contains(hex(&s.digest).as_str()) && !is_allowed(s)).collect();
             if let [first, ..] = offenders[..] {
                 let text = format!(

@@ -79,8 +79,8 @@ pub fn run(request: &Request, mut progress: impl FnMut(usize, usize)) -> Result<
 fn choose<'a>(ensemble: &Ensemble, samples: &'a [Sample], request: &Request) -> Result<(Vec<&'a Sample>, &'static str)> {
     let splits = &ensemble.models[0].splits;
     let seen: HashSet<&str> = splits.seen.iter().map(String::as_str).collect();
-    let is_own = samples.iter().all(|s| splits.part_of(s).is_some())
-        && samples.iter().any(|s| seen.contains(hex(&s.digest).as_str()));
+    let is_own =
+        samples.iter().all(|s| splits.part_of(s).is_some()) && samples.iter().any(|s| seen.contains(hex(&s.digest).as_str()));
     let (chosen, split): (Vec<&Sample>, _) = if is_own {
         let name = if request.part == Part::Val { "val" } else { "test" };
         (samples.iter().filter(|s| splits.part_of(s) == Some(request.part)).collect(), name)
@@ -88,9 +88,12 @@ fn choose<'a>(ensemble: &Ensemble, samples: &'a [Sample], request: &Request) -> 
         (samples.iter().collect(), "all")
     };
     if chosen.is_empty() {
-        return Err(Error::new(ErrorKind::Data, format!("no sub-image annotated for {} is in the {split} series", ensemble.organ))
-            .at(&request.data)
-            .remedy("`unet-engine inspect` shows what is annotated; splits.json of the run says which series are its test series"));
+        return Err(Error::new(
+            ErrorKind::Data,
+            format!("no sub-image annotated for {} is in the {split} series", ensemble.organ),
+        )
+        .at(&request.data)
+        .remedy("`unet-engine inspect` shows what is annotated; splits.json of the run says which series are its test series"));
     }
     Ok((chosen, split))
 }

@@ -103,7 +103,8 @@ fn nothing_read(left_out: Vec<Error>) -> Error {
     match (errors.next(), errors.next()) {
         (Some(only), None) => only,
         (Some(first), Some(_)) => Error::new(ErrorKind::Data, format!("none of the inputs could be read; the first: {first}")),
-        _ => Error::new(ErrorKind::Data, "the inputs hold no pictures").remedy("give composites, stacks, pictures or folders of them"),
+        _ => Error::new(ErrorKind::Data, "the inputs hold no pictures")
+            .remedy("give composites, stacks, pictures or folders of them"),
     }
 }
 
@@ -148,12 +149,9 @@ mod tests {
     fn names_of_series_make_folders_and_stay_apart() {
         let mut taken = HashSet::new();
         let mut name = |name: &str| unique_name(name, &mut taken);
-        assert_eq!([name("a/b"), name("Litter"), name("litter"), name(".."), name("litter")].map(|n| n), [
-            "a_b",
-            "Litter",
-            "litter-2",
-            "series",
-            "litter-3"
-        ]);
+        assert_eq!(
+            [name("a/b"), name("Litter"), name("litter"), name(".."), name("litter")].map(|n| n),
+            ["a_b", "Litter", "litter-2", "series", "litter-3"]
+        );
     }
 }

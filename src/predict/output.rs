@@ -51,13 +51,7 @@ impl<'a> SeriesOutput<'a> {
     ///
     /// # Errors
     /// If a file cannot be written.
-    pub fn write(
-        &self,
-        ensemble: &Ensemble,
-        style: Style,
-        images: &[(usize, Gray)],
-        objects: &[Vec<Instance>],
-    ) -> Result<()> {
+    pub fn write(&self, ensemble: &Ensemble, style: Style, images: &[(usize, Gray)], objects: &[Vec<Instance>]) -> Result<()> {
         let organ = &ensemble.organ;
         let mut rois = Vec::new();
         for ((number, image), objects) in images.iter().zip(objects) {

@@ -314,6 +314,9 @@ fn read_path(bytes: &Bytes) -> Read<Shape> {
         };
         push_segment(&mut path, segment)?;
     }
+    if path.is_empty() {
+        return Err("its path is empty".to_owned());
+    }
     Ok(Shape::Path(path))
 }
 

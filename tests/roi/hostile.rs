@@ -74,6 +74,10 @@ fn errors_say_what_is_wrong() {
     assert!(message(b"Iout\0").contains("ends at byte 5"));
     let polygon = roi::encode(&roi::Roi::polygon(vec![[0, 0], [5, 0], [5, 5]]).expect("a polygon"));
     assert!(message(&polygon[..70]).contains("3 coordinates"));
+    let mut empty_path = roi::encode(&roi::Roi::rectangle(unet_engine::geometry::Rect::default()));
+    empty_path[39] = 1;
+    empty_path[64..68].copy_from_slice(&4.0_f32.to_be_bytes());
+    assert!(message(&empty_path).contains("path is empty"));
     let mut unknown = polygon.clone();
     unknown[6] = 77;
     assert!(message(&unknown).contains("type 77"));

@@ -71,10 +71,14 @@ pub fn regular_axis(length: usize, n: usize, border: usize) -> Option<Axis> {
 pub fn detect(picture: &Gray) -> Detected {
     let x = Profile::of(picture.width, picture.height, |along, across| picture.pixels[across * picture.width + along]);
     let y = Profile::of(picture.height, picture.width, |along, across| picture.pixels[along * picture.width + across]);
-    let (xs, ys) = (x.best_by_count(), y.best_by_count());
+    let (xs, ys) = (x.best_arrangements(), y.best_arrangements());
     let mut pairs: Vec<(f32, &Axis, &Axis)> = Vec::new();
     for (score_x, axis_x) in &xs {
         for (score_y, axis_y) in &ys {
+            // Nobody draws a border along one axis only.
+            if axis_x.n > 1 && axis_y.n > 1 && axis_x.border != axis_y.border {
+                continue;
+            }
             pairs.push((score_x + score_y + prior(axis_x, axis_y), axis_x, axis_y));
         }
     }
@@ -88,7 +92,7 @@ pub fn detect(picture: &Gray) -> Detected {
     Detected { grid, confidence, reason }
 }
 
-/// What is likely before looking: 35 sub-images, one border on both axes, cells that are not slivers.
+/// What is likely before looking: 35 sub-images, cells that are not slivers.
 fn prior(x: &Axis, y: &Axis) -> f32 {
     let mut score = 0.0;
     score += match (x.n.min(y.n), x.n.max(y.n)) {
@@ -96,9 +100,6 @@ fn prior(x: &Axis, y: &Axis) -> f32 {
         (6, 6) => USUAL_BONUS / 2.0,
         _ => 0.0,
     };
-    if x.n > 1 && y.n > 1 && x.border != y.border {
-        score -= 4.0;
-    }
     let aspect = x.cell as f32 / y.cell as f32;
     score - 2.0 * (aspect.ln().abs() - 0.8).max(0.0)
 }
@@ -141,31 +142,31 @@ impl Profile {
         Profile { length, edge, flat, flat_evidence: (-share.ln()).clamp(0.0, EVIDENCE_MAX), tolerance }
     }
 
-    /// The best arrangement for each number of cells, with its score; one cell scores 0.
-    fn best_by_count(&self) -> Vec<(f32, Axis)> {
-        let single = Axis { n: 1, cell: self.length, border: 0, start: 0, spread: 0 };
-        let many = (2..=CELLS_MAX).filter_map(|n| {
-            let scored = self.arrangements(n).into_iter().map(|axis| (self.score(&axis), axis));
-            scored.max_by(|a, b| a.0.total_cmp(&b.0))
-        });
-        std::iter::once((0.0, single)).chain(many).collect()
+    /// The best arrangement for each number of cells and each border, with its score; one cell scores 0.
+    fn best_arrangements(&self) -> Vec<(f32, Axis)> {
+        let mut best = vec![(0.0, Axis { n: 1, cell: self.length, border: 0, start: 0, spread: 0 })];
+        for n in 2..=CELLS_MAX {
+            for border in 0..=BORDER_MAX {
+                let scored = self.arrangements(n, border).into_iter().map(|axis| (self.score(&axis), axis));
+                best.extend(scored.max_by(|a, b| a.0.total_cmp(&b.0)));
+            }
+        }
+        best
     }
 
     /// All arrangements of `n` cells: what is left over at the end is less than a pixel per cell beyond a border.
-    fn arrangements(&self, n: usize) -> Vec<Axis> {
+    fn arrangements(&self, n: usize, border: usize) -> Vec<Axis> {
         let mut found = Vec::new();
-        for border in 0..=BORDER_MAX {
-            for start in 0..=border {
-                for rest in 0..border + n {
-                    let Some(room) = self.length.checked_sub(start + rest + (n - 1) * border) else { continue };
-                    if room % n == 0 && room / n >= CELL_MIN {
-                        found.push(Axis { n, cell: room / n, border, start, spread: 0 });
-                    }
+        for start in 0..=border {
+            for rest in 0..border + n {
+                let Some(room) = self.length.checked_sub(start + rest + (n - 1) * border) else { continue };
+                if room % n == 0 && room / n >= CELL_MIN {
+                    found.push(Axis { n, cell: room / n, border, start, spread: 0 });
                 }
             }
         }
         let cell = self.length / n;
-        if self.length % n != 0 && cell >= CELL_MIN {
+        if border == 0 && !self.length.is_multiple_of(n) && cell >= CELL_MIN {
             found.push(Axis { n, cell, border: 0, start: 0, spread: self.length });
         }
         found

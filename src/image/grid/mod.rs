@@ -1,8 +1,8 @@
 //! The grid of a composite: where its sub-images lie, found from the pixels, and the map composite <-> sub-image.
 //!
 //! Cells are equally large and `border` pixels apart, in whole pixels; what does not divide is left over at the right and bottom,
-//! or (`floor(i W / n)`) spread between the cells. Fiji's *Make Montage* draws its border over the edges of the cells, so a cell
-//! here is what remains visible of a slice. Its *Montage to Stack* cuts at multiples of `floor(W / n)`, which is off by up to a
+//! or (`floor(i W / n)`) spread between the cells. Fiji's *Make Montage* (1.53t) puts its border
+//! between the cells and around them. Its *Montage to Stack* cuts at multiples of `floor(W / n)`, which is off by up to a
 //! pixel per column when there are borders; the origins kept here are the true ones.
 
 mod detect;
@@ -52,8 +52,7 @@ impl Grid {
         let tolerance = (high - low) * 2.0 / 255.0;
         let n_cells = self.origins.len();
         let is_constant = |i: &usize| {
-            let cell = self.cut(picture, *i);
-            let (low, high) = extremes(cell.pixels.into_iter());
+            let (low, high) = extremes(self.cut_inner(picture, *i).into_iter());
             high - low <= tolerance
         };
         let constant: Vec<usize> = (0..n_cells).filter(is_constant).collect();
@@ -64,6 +63,14 @@ impl Grid {
         let n_last = constant.iter().rev().zip((0..n_cells).rev()).take_while(|(a, b)| *a == b).count();
         // A composite without any picture is a dark one, not an empty list.
         self.blank = if n_last == n_cells { Vec::new() } else { (n_cells - n_last..n_cells).collect() };
+    }
+
+    /// The intensities of a cell without its edge of 8 pixels (a JPEG block), into which JPEG spreads the border.
+    fn cut_inner(&self, picture: &Gray, index: usize) -> Vec<f32> {
+        let cell = self.cut(picture, index);
+        let edge = 8.min(cell.width / 4).min(cell.height / 4);
+        let rows = cell.pixels.chunks_exact(cell.width).take(cell.height - edge).skip(edge);
+        rows.flat_map(|row| &row[edge..cell.width - edge]).copied().collect()
     }
 
     /// The cells (from 0) that hold a picture, in order.
