@@ -80,7 +80,8 @@ impl Chart {
     /// The chart as an SVG element.
     pub fn svg(&self) -> String {
         let [width, height] = SIZE;
-        let mut svg = format!("<svg viewBox=\"0 0 {width} {height}\" role=\"img\" font-size=\"12\" font-family=\"sans-serif\">\n");
+        let mut svg =
+            format!("<svg viewBox=\"0 0 {width} {height}\" role=\"img\" font-size=\"12\" font-family=\"sans-serif\">\n");
         let mut line = |text: String| svg.push_str(&(text + "\n"));
         line(format!("<title>{0}</title><text x=\"8\" y=\"20\" font-size=\"15\">{0}</text>", escape(self.title)));
         for level in self.levels() {

@@ -59,7 +59,8 @@ fn read(path: &Path) -> Result<String> {
 
 /// The lines of `train.jsonl`.
 fn epochs(text: &str, path: &Path) -> Result<Vec<Value>> {
-    let parse = |line: &str| serde_json::from_str(line).map_err(|e| Error::data(path, "expected a line of JSON per epoch").caused_by(e));
+    let parse =
+        |line: &str| serde_json::from_str(line).map_err(|e| Error::data(path, "expected a line of JSON per epoch").caused_by(e));
     text.lines().filter(|line| !line.trim().is_empty()).map(parse).collect()
 }
 
@@ -176,7 +177,8 @@ mod tests {
     fn a_report_is_one_page_with_curves_metrics_and_overlays() {
         let folder = tempfile::tempdir().unwrap();
         let files = RunFiles::new(folder.path());
-        let line = r#"{"epoch": 1, "train_loss": 0.9, "val_loss": 0.8, "val_dice": null, "val_precision": null, "val_recall": 0.0}"#;
+        let line =
+            r#"{"epoch": 1, "train_loss": 0.9, "val_loss": 0.8, "val_dice": null, "val_precision": null, "val_recall": 0.0}"#;
         std::fs::write(files.log(), format!("{line}\n{}\n", line.replace("null", "0.5"))).unwrap();
         std::fs::write(files.config(), "organ = \"heart\"\n").unwrap();
         let samples = [sample(1, true), sample(2, false), sample(3, true)];
