@@ -55,6 +55,13 @@ impl Plateau {
     }
 }
 
+/// The learning rate of epoch `epoch` (from 0) of `n_epochs`: half a cosine from `learning_rate` down towards 0 (Loshchilov and Hutter
+/// 2017, equation 5, without restarts). With `libm`, so that a resumed run gets the same bits everywhere.
+pub fn cosine(learning_rate: f64, epoch: usize, n_epochs: usize) -> f64 {
+    let share = epoch.min(n_epochs) as f64 / n_epochs.max(1) as f64;
+    learning_rate * 0.5 * (1.0 + libm::cos(std::f64::consts::PI * share))
+}
+
 /// Stops when the validation loss has not improved for `patience` epochs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EarlyStopping {
@@ -101,6 +108,15 @@ mod tests {
         assert!(!is_improvement(0.999_95, Some(1.0)) && is_improvement(0.999_85, Some(1.0)));
         assert!(!is_improvement(0.000_999_95, Some(0.001)) && is_improvement(0.000_999_85, Some(0.001)));
         assert!(!is_improvement(f64::NAN, Some(1.0)));
+    }
+
+    #[test]
+    fn a_cosine_falls_from_the_whole_rate_to_nothing() {
+        let rates: Vec<f64> = (0..=4).map(|epoch| cosine(2.0, epoch, 4)).collect();
+        let half = std::f64::consts::FRAC_1_SQRT_2;
+        for (found, expected) in rates.iter().zip([2.0, 1.0 + half, 1.0, 1.0 - half, 0.0]) {
+            assert!((found - expected).abs() < 1e-12, "{rates:?}");
+        }
     }
 
     /// As PyTorch's `ReduceLROnPlateau(patience=5)`: the sixth epoch without improvement reduces, and the count starts again.

@@ -40,6 +40,16 @@ pub enum SplitBy {
     Image,
 }
 
+/// How the learning rate changes from epoch to epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// Falls to a tenth when the validation loss has not improved for --plateau-patience epochs.
+    Plateau,
+    /// Falls along half a cosine to nothing at the last epoch: for trainings whose length is fixed and short.
+    Cosine,
+}
+
 /// The numbers of the computation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -99,6 +109,9 @@ pub struct Options {
     /// Learning rate of the fine-tuning [default: 1e-5].
     #[arg(long, value_name = "LR")]
     pub fine_tune_lr: Option<f64>,
+    /// How the learning rate changes [default: plateau; quick cosine].
+    #[arg(long, value_enum)]
+    pub schedule: Option<Schedule>,
     /// Epochs without improvement after which the learning rate falls to a tenth [default: 5].
     #[arg(long, value_name = "N")]
     pub plateau_patience: Option<usize>,
@@ -283,6 +296,7 @@ pub struct Config {
     pub fine_tune_epochs: usize,
     pub lr: f64,
     pub fine_tune_lr: f64,
+    pub schedule: Schedule,
     pub plateau_patience: usize,
     pub stop_patience: usize,
     pub alpha: f32,
@@ -330,6 +344,7 @@ impl Config {
             fine_tune_epochs: options.fine_tune_epochs.unwrap_or(if quick { 0 } else { 15 }),
             lr: options.lr.unwrap_or(if quick { 2e-3 } else { 1e-4 }),
             fine_tune_lr: options.fine_tune_lr.unwrap_or(1e-5),
+            schedule: options.schedule.unwrap_or(if quick { Schedule::Cosine } else { Schedule::Plateau }),
             plateau_patience: options.plateau_patience.unwrap_or(5),
             stop_patience: options.stop_patience.unwrap_or(10),
             alpha: options.alpha.unwrap_or(0.5),

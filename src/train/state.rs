@@ -1,8 +1,8 @@
 //! The state of a training: all that a checkpoint holds besides tensors.
 
-use super::config::Config;
+use super::config::{Config, Schedule};
 use crate::ops::dice_bce::{LossParameters, N_SUMS, sums};
-use crate::optim::{AdamClock, EarlyStopping, Plateau};
+use crate::optim::{AdamClock, EarlyStopping, Plateau, cosine};
 use serde::{Deserialize, Serialize};
 
 /// The learning rate falls to this share on a plateau.
@@ -88,7 +88,10 @@ impl State {
         self.totals.clear();
         let stop = self.stopping.observe(improved);
         if self.phase == Phase::Main {
-            self.learning_rate = self.plateau.observe(improved, self.learning_rate);
+            self.learning_rate = match config.schedule {
+                Schedule::Plateau => self.plateau.observe(improved, self.learning_rate),
+                Schedule::Cosine => cosine(config.lr, self.phase_epoch, config.epochs),
+            };
         }
         if !stop && self.phase_epoch < self.phase_epochs(config) {
             return false;
