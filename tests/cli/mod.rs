@@ -7,7 +7,8 @@ use std::process::{Command, Output};
 /// The program with its arguments.
 pub fn program(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_unet-engine"));
-    command.args(args);
+    // A cache of its own, not the user's.
+    command.args(args).env("UNET_ENGINE_CACHE", env!("CARGO_TARGET_TMPDIR"));
     command
 }
 
