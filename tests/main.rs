@@ -2,6 +2,7 @@
 
 mod augment;
 mod cli;
+mod dataset;
 mod engine;
 mod golden;
 mod ops;
@@ -10,5 +11,3 @@ mod reference;
 mod roi;
 mod synth;
 mod train;
-
-mod dataset;

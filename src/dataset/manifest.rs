@@ -179,14 +179,12 @@ fn check_child(table: &Table, key: &str, known: &[&str]) -> Result<()> {
 }
 
 fn check_keys(table: &Table, prefix: &str, known: &[&str]) -> Result<()> {
-    for key in table.keys().filter(|k| !known.contains(&k.as_str())) {
-        let error = Error::new(ErrorKind::Data, format!("unknown key {prefix}{key}; known here: {}", known.join(", ")));
-        return Err(match closest(key, known.iter().copied()) {
-            Some(similar) => error.remedy(format!("did you mean {prefix}{similar}?")),
-            None => error,
-        });
-    }
-    Ok(())
+    let Some(key) = table.keys().find(|k| !known.contains(&k.as_str())) else { return Ok(()) };
+    let error = Error::new(ErrorKind::Data, format!("unknown key {prefix}{key}; known here: {}", known.join(", ")));
+    Err(match closest(key, known.iter().copied()) {
+        Some(similar) => error.remedy(format!("did you mean {prefix}{similar}?")),
+        None => error,
+    })
 }
 
 /// The name most like `name`, if one is like it.

@@ -166,7 +166,7 @@ impl Profile {
             }
         }
         let cell = self.length / n;
-        if border == 0 && self.length % n != 0 && cell >= CELL_MIN {
+        if border == 0 && !self.length.is_multiple_of(n) && cell >= CELL_MIN {
             found.push(Axis { n, cell, border: 0, start: 0, spread: self.length });
         }
         found
