@@ -88,17 +88,32 @@ pub(crate) fn stored_checksum(path: &Path) -> Result<String> {
     Ok(text.split_whitespace().next().unwrap_or_default().to_string())
 }
 
-/// Moves a checkpoint and its checksum to another name in the same folder, if it is there.
-pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
+/// Makes a checkpoint and its checksum known by another name in the same folder too, if it is there. `from` stays as it is, so that at
+/// every moment one of the two is whole: as hard links, or as copies where the file system has none.
+pub(crate) fn keep_as(from: &Path, to: &Path) -> Result<()> {
     for (from, to) in [(from.to_path_buf(), to.to_path_buf()), (sidecar(from), sidecar(to))] {
-        match std::fs::rename(&from, &to) {
+        let mut temporary = to.as_os_str().to_os_string();
+        temporary.push(".tmp");
+        let kept = link_or_copy(&from, Path::new(&temporary)).and_then(|()| std::fs::rename(&temporary, &to));
+        match kept {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::io(ErrorKind::Run, from, "rename the checkpoint", e));
+                return Err(Error::io(ErrorKind::Run, from, "keep the checkpoint under another name", e));
             }
             _ => {}
         }
     }
     Ok(())
+}
+
+fn link_or_copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(to) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    if !from.is_file() {
+        return Err(std::io::ErrorKind::NotFound.into());
+    }
+    std::fs::hard_link(from, to).or_else(|_| std::fs::copy(from, to).map(|_| ()))
 }
 
 fn sidecar(path: &Path) -> PathBuf {

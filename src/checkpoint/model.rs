@@ -133,6 +133,11 @@ impl RunFiles {
         self.root.join("calibration.json")
     }
 
+    /// The report, the last file of a finished training.
+    pub fn report(&self) -> PathBuf {
+        self.root.join("report.html")
+    }
+
     pub fn environment(&self) -> PathBuf {
         self.root.join("environment.json")
     }

@@ -17,7 +17,7 @@ use std::time::Instant;
 
 const ORGANS: [&str; 3] = ["heart", "liver", "placenta"];
 /// Litters to draw: a fifth is kept for the test, a fifth of the rest for validation.
-const N_SERIES: usize = 10;
+const N_SERIES: usize = 12;
 /// Width and height of a sub-image.
 const SIZE: usize = 96;
 

@@ -47,9 +47,9 @@ pub struct Calibration {
 pub fn calibrate(predictions: &[Prediction<'_>], min_precision: Option<f64>) -> Calibration {
     let candidates = candidates(predictions);
     let enough = |c: &Candidate| min_precision.is_none_or(|p| c.lower_precision().is_some_and(|found| found >= p));
-    let reaching = best(candidates.iter().filter(|c| enough(c)), Candidate::f_half);
+    let reaching = best(candidates.iter().filter(|c| enough(c)), Candidate::value);
     let reached = reaching.is_some();
-    let fallback = || best(candidates.iter(), Candidate::lower_precision);
+    let fallback = || best(candidates.iter(), |c| c.lower_precision().unwrap_or(-1.0));
     let chosen = reaching.or_else(fallback).expect("the grid is not empty");
     Calibration {
         point: chosen.point,
@@ -78,6 +78,11 @@ impl Candidate {
         self.pixels.f_beta(0.5)
     }
 
+    /// F0.5, highest where there is nothing to find and nothing is found.
+    fn value(&self) -> f64 {
+        self.f_half().unwrap_or(f64::INFINITY)
+    }
+
     /// The lower of pixel and object precision; `None` where nothing is predicted.
     fn lower_precision(&self) -> Option<f64> {
         self.pixels.precision().zip(self.objects.precision()).map(|(pixel, object)| pixel.min(object))
@@ -90,9 +95,9 @@ impl Candidate {
     }
 }
 
-/// The candidate with the highest `value` (none is lowest); the first among equals, so the choice is the same every time.
-fn best<'a>(candidates: impl Iterator<Item = &'a Candidate>, value: impl Fn(&Candidate) -> Option<f64>) -> Option<&'a Candidate> {
-    let key = |c: &Candidate| (value(c).unwrap_or(-1.0), c.tie());
+/// The candidate with the highest `value`; the first among equals, so the choice is the same every time.
+fn best<'a>(candidates: impl Iterator<Item = &'a Candidate>, value: impl Fn(&Candidate) -> f64) -> Option<&'a Candidate> {
+    let key = |c: &Candidate| (value(c), c.tie());
     candidates.fold(None, |best: Option<&Candidate>, c| match best {
         Some(b) if key(b) >= key(c) => Some(b),
         _ => Some(c),

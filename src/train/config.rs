@@ -17,7 +17,10 @@ use std::path::{Path, PathBuf};
 /// Base channels and largest input side on the CPU.
 const BASE: usize = 32;
 const SIZE_MAX: usize = 256;
-/// The same for `--preset quick`.
+/// Upper limits that keep sizes and counts far from overflow.
+const SIDE_MAX: usize = 16_384;
+const EPOCHS_MAX: usize = 1_000_000;
+/// Base channels and largest input side for `--preset quick`.
 const QUICK_BASE: usize = 12;
 const QUICK_SIZE_MAX: usize = 96;
 
@@ -135,7 +138,7 @@ impl Config {
             base: options.base.unwrap_or(if quick { QUICK_BASE } else { BASE }),
             levels,
             size: options.size.unwrap_or_else(|| default_size(facts.median_side, levels, size_max)),
-            batch: options.batch.unwrap_or(8).min(facts.n_train.max(1)),
+            batch: options.batch.unwrap_or(8.min(facts.n_train.max(1))),
             epochs: options.epochs.unwrap_or(if quick { 16 } else { 100 }),
             fine_tune_epochs: options.fine_tune_epochs.unwrap_or(if quick { 0 } else { 15 }),
             lr: options.lr.unwrap_or(if quick { 4e-3 } else { 1e-4 }),
@@ -160,6 +163,9 @@ impl Config {
             augment: (!no_augment).then(|| options.augment.clone().unwrap_or_default()),
         };
         config.check()?;
+        if config.batch > facts.n_train.max(1) {
+            return Err(Error::usage(format!("--batch {}: there are only {} training images", config.batch, facts.n_train)));
+        }
         Ok(config)
     }
 
@@ -194,15 +200,17 @@ impl Config {
     }
 
     fn check(&self) -> Result<()> {
-        let size = format!("a multiple of {} (2^levels) from {0}", 1usize << self.levels.min(16));
-        let is_size = self.levels <= 16 && self.size > 0 && self.size.is_multiple_of(1 << self.levels);
+        let size = format!("a multiple of {} (2^levels) from {0} to {SIDE_MAX}", 1usize << self.levels.min(16));
+        let is_size = self.levels <= 16 && (1..=SIDE_MAX).contains(&self.size) && self.size.is_multiple_of(1 << self.levels);
         let positive = |x: f64| x.is_finite() && x > 0.0;
         let checks = [
             ("base", (1..=1024).contains(&self.base), "a number from 1 to 1024", self.base.to_string()),
             ("levels", (1..=8).contains(&self.levels), "a number from 1 to 8", self.levels.to_string()),
             ("size", is_size, size.as_str(), self.size.to_string()),
             ("batch", self.batch >= 1, "at least 1", self.batch.to_string()),
-            ("epochs", self.epochs >= 1, "at least 1", self.epochs.to_string()),
+            ("epochs", (1..=EPOCHS_MAX).contains(&self.epochs), "a number from 1 to 1000000", self.epochs.to_string()),
+            ("fine-tune-epochs", self.fine_tune_epochs <= EPOCHS_MAX, "at most 1000000", self.fine_tune_epochs.to_string()),
+            ("seed", i64::try_from(self.seed).is_ok(), "a number below 2^63", self.seed.to_string()),
             ("lr", positive(self.lr), "a positive number", self.lr.to_string()),
             ("fine-tune-lr", positive(self.fine_tune_lr), "a positive number", self.fine_tune_lr.to_string()),
             ("stop-patience", self.stop_patience >= 1, "at least 1", self.stop_patience.to_string()),

@@ -43,6 +43,7 @@ pub(super) fn begin(request: &Request, samples: Vec<Sample>, interrupt: &dyn Fn(
     let run = request.out.clone().unwrap_or_else(|| environment::default_run_dir(&config));
     check_unused(&run)?;
     say_what_is_split(&config, &splits, &parts);
+    check_visible(&config, &parts)?;
     let normalization = Normalization::of(&parts.train);
     if let Some(path) = &request.preview {
         let augment = config.augment.clone().unwrap_or_else(augment::AugmentConfig::none);
@@ -52,11 +53,11 @@ pub(super) fn begin(request: &Request, samples: Vec<Sample>, interrupt: &dyn Fn(
     let description = describe(&config, normalization);
     let store = Store { files: RunFiles::new(&run), description };
     let state = State::new(&config);
-    let (mut trainer, parts) = prepare(&config, store, state, parts, interrupt)?;
+    let (mut trainer, val) = prepare(&config, store, state, parts, interrupt)?;
     initialise_weights(&config, &mut trainer.engine)?;
     warn_of_few_steps(&config, &trainer.order);
     create_run(&trainer, &splits)?;
-    complete(trainer, &parts)?;
+    complete(trainer, &val)?;
     Ok(run)
 }
 
@@ -67,14 +68,14 @@ pub(super) fn go_on(request: &Request, run: &Path, samples: Vec<Sample>, interru
     let (saved, state, damage) = store::read_last(&files)?;
     if let Some(damage) = damage {
         // The damaged file must not become `previous` with the next save.
-        checkpoint::rename(&files.checkpoint("previous"), &files.checkpoint("last"))?;
+        checkpoint::keep_as(&files.checkpoint("previous"), &files.checkpoint("last"))?;
         say(&format!("warning: {damage}\n  going on from the checkpoint before it, epoch {}", state.epoch + 1));
     }
     let splits = read_splits(&files)?;
     let parts = sort_into_parts(samples, &splits);
     check_same_data(&splits, &parts, &config)?;
     let store = Store { files: files.clone(), description: saved.description.clone() };
-    let (mut trainer, parts) = prepare(&config, store, state, parts, interrupt)?;
+    let (mut trainer, val) = prepare(&config, store, state, parts, interrupt)?;
     store::restore(&mut trainer.engine, &saved, &files)?;
     drop(saved);
     environment::warn_of_another_machine(&files, trainer.engine.session().backend());
@@ -82,13 +83,13 @@ pub(super) fn go_on(request: &Request, run: &Path, samples: Vec<Sample>, interru
     if trainer.state.phase != Phase::Done {
         say(&format!("going on in epoch {}, after step {}", trainer.state.epoch + 1, trainer.state.step));
     }
-    complete(trainer, &parts)
+    complete(trainer, &val)
 }
 
 /// Whether a run has everything that a training leaves behind.
 pub(super) fn is_finished(files: &RunFiles) -> Result<bool> {
     let (_, state, _) = store::read_last(files)?;
-    Ok(state.phase == Phase::Done && files.calibration().is_file())
+    Ok(state.phase == Phase::Done && files.calibration().is_file() && files.report().is_file())
 }
 
 /// A run's configuration; what is given besides must say the same, but for what changes no result.
@@ -178,19 +179,37 @@ fn say_what_is_split(config: &Config, splits: &Splits, parts: &Parts) {
     ));
 }
 
+/// An organ that is nowhere to be seen cannot be learnt; one that is not in the validation series cannot be judged.
+fn check_visible(config: &Config, parts: &Parts) -> Result<()> {
+    let is_visible = |samples: &[Sample]| samples.iter().any(|s| !s.instances.is_empty());
+    if !is_visible(&parts.train) {
+        return Err(Error::data(&config.data, format!("no training image holds a {}", config.organ))
+            .remedy("`inspect` shows where it is visible; --test-series and --val-series choose other series to keep back"));
+    }
+    if !is_visible(&parts.val) {
+        say(&format!(
+            "warning: no validation image holds a {}: neither the best epoch nor the threshold can be chosen well\n  \
+             what to do: choose other series with --val-series",
+            config.organ
+        ));
+    }
+    Ok(())
+}
+
 fn describe(config: &Config, normalization: Normalization) -> Description {
     let size = [config.size; 2];
     Description { network: config.network(), size, organ: config.organ.clone(), normalization }
 }
 
-/// Opens the device, plans the network, starts the loaders and prints the memory receipt.
+/// Opens the device, plans the network, starts the loaders and prints the memory receipt. Hands back the validation samples; the
+/// loader has what it needs of the training samples.
 fn prepare<'a>(
     config: &'a Config,
     store: Store,
     state: State,
     parts: Parts,
     interrupt: &'a dyn Fn() -> bool,
-) -> Result<(Trainer<'a>, Parts)> {
+) -> Result<(Trainer<'a>, Arc<Vec<Sample>>)> {
     if parts.train.is_empty() || parts.val.is_empty() {
         return Err(Error::data(&config.data, "the training or the validation set is empty")
             .remedy("check --test-series and --val-series, and `inspect` the data"));
@@ -198,7 +217,7 @@ fn prepare<'a>(
     let backend = backend::open(&config.device, config.threads)?;
     say(&format!("device: {}", backend.describe()));
     let engine = Engine::new(backend, &config.network(), config.batch, [config.size; 2], config.loss())?;
-    let (train, val) = (Arc::new(parts.train), Arc::new(parts.val));
+    let (n_train, val) = (parts.train.len(), Arc::new(parts.val));
     let workers = match config.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
@@ -212,15 +231,14 @@ fn prepare<'a>(
         augment,
         normalization,
     };
-    let training = Loader::new(train.clone(), options(config.augment.clone(), workers))?;
+    let training = Loader::new(Arc::new(parts.train), options(config.augment.clone(), workers))?;
     let validation = Loader::new(val.clone(), options(None, 1))?;
-    let order = Order { seed: config.seed, n: train.len(), batch: config.batch };
+    let order = Order { seed: config.seed, n: n_train, batch: config.batch };
     print_receipt(config, &engine, training.host_bytes() + validation.host_bytes());
     let steps = order.batches((config.epochs + config.fine_tune_epochs) as u32).start;
     let progress = Progress::new(steps, state.step);
     let trainer = Trainer { config, engine, state, store, order, training, validation, n_val: val.len(), progress, interrupt };
-    let owned = |samples: Arc<Vec<Sample>>| Arc::try_unwrap(samples).unwrap_or_else(|shared| (*shared).clone());
-    Ok((trainer, Parts { train: owned(train), val: owned(val) }))
+    Ok((trainer, val))
 }
 
 fn print_receipt(config: &Config, engine: &Engine, host_bytes: usize) {
@@ -278,9 +296,9 @@ fn create_run(trainer: &Trainer<'_>, splits: &Splits) -> Result<()> {
     trainer.store.save_last(&trainer.engine, &trainer.state)
 }
 
-fn complete(mut trainer: Trainer<'_>, parts: &Parts) -> Result<()> {
+fn complete(mut trainer: Trainer<'_>, val: &[Sample]) -> Result<()> {
     trainer.fit()?;
-    finish::finish(&mut trainer, &parts.val)
+    finish::finish(&mut trainer, val)
 }
 
 fn read_splits(files: &RunFiles) -> Result<Splits> {
@@ -296,6 +314,8 @@ fn check_same_data(splits: &Splits, parts: &Parts, config: &Config) -> Result<()
     let mut expected = splits.seen.clone();
     found.sort_unstable();
     expected.sort_unstable();
+    // The split lists a picture once, even where a series holds it twice.
+    found.dedup();
     if found == expected {
         return Ok(());
     }

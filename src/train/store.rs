@@ -44,7 +44,7 @@ impl Store {
         }
         let state = serde_json::to_value(state).map_err(|e| Error::run("cannot write the state").caused_by(e))?;
         let checkpoint = Checkpoint { description: self.description.clone(), state, tensors };
-        checkpoint::rename(&self.files.checkpoint("last"), &self.files.checkpoint("previous"))?;
+        checkpoint::keep_as(&self.files.checkpoint("last"), &self.files.checkpoint("previous"))?;
         checkpoint::write(&self.files.checkpoint("last"), &checkpoint)?;
         Ok(())
     }

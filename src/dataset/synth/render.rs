@@ -14,8 +14,9 @@ use crate::random::{Philox, Purpose};
 /// The organs, in the order of the masks.
 pub const ORGANS: [&str; 3] = ["heart", "liver", "placenta"];
 
-/// A section that shows less of an organ than this share of the picture's pixels shows none: nobody would outline it.
-const SMALLEST_SHARE: f64 = 0.006;
+/// A section that shows less of an organ than this share of the picture's pixels shows none: nobody would outline it. Of a placenta,
+/// ten times a liver's size, the slivers between two sacs are not outlined either.
+const SMALLEST_SHARE: [f64; 3] = [0.006, 0.006, 0.02];
 
 /// One sub-image with the masks of its organs.
 pub struct Picture {
@@ -62,8 +63,12 @@ fn masks(litter: &Litter, plane: &Plane, size: usize) -> [Vec<Option<Mask>>; 3] 
             masks[organ][fetus].set(x, y, true);
         }
     }
-    let smallest = (SMALLEST_SHARE * (size * size) as f64) as usize;
-    masks.map(|of| of.into_iter().map(|mask| Some(largest_part(&mask)).filter(|mask| mask.area() >= smallest.max(6))).collect())
+    let visible = |organ: usize| {
+        let smallest = (SMALLEST_SHARE[organ] * (size * size) as f64) as usize;
+        let is_outlined = |mask: &Mask| mask.area() >= smallest.max(6);
+        masks[organ].iter().map(|mask| Some(largest_part(mask)).filter(is_outlined)).collect()
+    };
+    [0, 1, 2].map(visible)
 }
 
 /// The organ and the fetus that a point belongs to. A body hides every placenta, the first fetus the later ones.
@@ -137,7 +142,7 @@ fn tissue(
         let depth = fetus.placenta.depth(point);
         if depth > -0.06 {
             // Lobes: bright septa around darker lakes, coarse enough to see through the speckle.
-            let lobes = 0.55 + 0.45 * coarse;
+            let lobes = 0.65 + 0.35 * coarse;
             mix(&mut echo, placenta_level * lobes.max(0.05), fetus.placenta.presence(point, depth, sharp));
         }
     }

@@ -182,7 +182,7 @@ impl Fetus {
         let axes = frame(rng);
         let [tail, belly, side] = axes;
         let diffuse = |rng: &mut Philox| {
-            let width = if rng.uniform() < 0.35 { rng.range(0.02, 0.05) } else { 0.0 };
+            let width = if rng.uniform() < 0.3 { rng.range(0.015, 0.04) } else { 0.0 };
             (unit(direction(rng)), width)
         };
         let part = |rng: &mut Philox, at: Vector, radii: Vector| {
