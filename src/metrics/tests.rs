@@ -137,7 +137,6 @@ fn where_nothing_is_finding_nothing_is_best() {
     let cases: Vec<_> = planted().into_iter().map(|(_, map)| (sample(40, 40, Vec::new()), map)).collect();
     let chosen = choose(&cases, None);
     assert_eq!((chosen.f_half, chosen.pixel_precision, chosen.reached), (None, None, true), "{chosen:?}");
-    assert!(chosen.point.threshold > 0.95, "{chosen:?}");
 }
 
 /// Smooth random maps with objects of many sizes; annotations that overlap and touch the border.
