@@ -6,6 +6,7 @@ mod dataset;
 mod engine;
 mod golden;
 mod ops;
+mod predict;
 mod reference;
 mod roi;
 mod synth;

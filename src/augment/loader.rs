@@ -257,7 +257,7 @@ fn prepare_all(samples: &[Sample], options: &LoaderOptions, n_threads: usize) ->
         }
     };
     let panicked = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..n_threads).map(|_| std::thread::Builder::new().spawn_scoped(scope, &work)).collect();
+        let threads: Vec<_> = (0..n_threads).map(|_| std::thread::Builder::new().spawn_scoped(scope, work)).collect();
         let mut panicked = None;
         for thread in threads {
             match thread.map(|t| t.join()) {

@@ -42,7 +42,7 @@ enum Command {
     Demo(demo::Args),
     Synth(synth::Args),
     Inspect(inspect::Args),
-    Train(train::Args),
+    Train(Box<train::Args>),
     Evaluate(evaluate::Args),
     Predict(predict::Args),
     Roi(roi::Args),

@@ -145,7 +145,8 @@ pub fn open_input(path: &Path) -> Result<Vec<Series>> {
         if !pictures.is_empty() {
             let name = names::file_name(folder);
             let given = manifest.grid_of(&name);
-            series.push(unannotated(name, &pictures, given)?);
+            // The folder's name says which series it is, the error which of its pictures cannot be read.
+            series.push(unannotated(name.clone(), &pictures, given).unwrap_or_else(|_| unread(name, &pictures[0])));
         }
     }
     if series.is_empty() {
@@ -156,22 +157,27 @@ pub fn open_input(path: &Path) -> Result<Vec<Series>> {
     Ok(series)
 }
 
-/// Pictures in one folder: each is a series if the first is a stack or a composite, else they are one series.
+/// Pictures in one folder: each is a series if the first that can be read is a stack or a composite, else they are one series.
 fn series_of_pictures(folder: &Path, pictures: &[PathBuf], manifest: &Manifest) -> Result<Vec<Series>> {
-    let full = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
-    let first = unannotated(picture_name(&pictures[0]), &pictures[..1], manifest.grid_of(&picture_name(&pictures[0])))?;
-    if pictures.len() == 1 {
-        return Ok(vec![first]);
+    let open = |picture: &PathBuf| {
+        let name = picture_name(picture);
+        let given = manifest.grid_of(&name);
+        unannotated(name, std::slice::from_ref(picture), given)
+    };
+    if let [picture] = pictures {
+        return Ok(vec![open(picture)?]);
     }
-    if matches!(first.source, Source::Single { .. }) {
+    let first = pictures.iter().find_map(|picture| open(picture).ok());
+    if first.is_none_or(|series| matches!(series.source, Source::Single { .. })) {
+        let full = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
         return Ok(vec![unannotated(names::file_name(&full), pictures, None)?]);
     }
-    let rest = pictures[1..].iter().map(|p| {
-        let name = picture_name(p);
-        let given = manifest.grid_of(&name);
-        unannotated(name, std::slice::from_ref(p), given)
-    });
-    std::iter::once(Ok(first)).chain(rest).collect()
+    Ok(pictures.iter().map(|picture| open(picture).unwrap_or_else(|_| unread(picture_name(picture), picture))).collect())
+}
+
+/// A series whose picture cannot be read, among others that can: reading its sub-images says so, and the rest goes on.
+fn unread(name: String, picture: &Path) -> Series {
+    series(name, Source::Single { file: picture.to_path_buf() }, "cannot be read".to_owned())
 }
 
 /// The name of a series that is one picture: the file's, or its folder's if the file's says nothing (`composite.tif`).
@@ -186,7 +192,11 @@ fn picture_name(file: &Path) -> String {
 
 fn unannotated(name: String, pictures: &[PathBuf], given: Option<GridSpec>) -> Result<Series> {
     let (source, source_reason) = source_of(pictures, given)?;
-    Ok(Series {
+    Ok(series(name, source, source_reason))
+}
+
+fn series(name: String, source: Source, source_reason: String) -> Series {
+    Series {
         name,
         source,
         source_reason,
@@ -194,5 +204,5 @@ fn unannotated(name: String, pictures: &[PathBuf], given: Option<GridSpec>) -> R
         coordinates: None,
         coordinates_reason: String::new(),
         warnings: Vec::new(),
-    })
+    }
 }

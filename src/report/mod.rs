@@ -1,12 +1,9 @@
 //! Curves, overlays and reports.
 
+mod chart;
+mod font;
+mod html;
 pub mod overlay;
+mod training;
 
-use crate::error::Result;
-use crate::metrics::calibrate::Prediction;
-use std::path::Path;
-
-/// Writes the report of a training.
-pub fn write_training(_run_dir: &Path, _evaluation: &[Prediction<'_>]) -> Result<()> {
-    Ok(())
-}
+pub use training::write_training;

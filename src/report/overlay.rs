@@ -75,14 +75,15 @@ pub fn overlay<'a>(picture: &Gray, masks: impl IntoIterator<Item = (&'a Mask, Co
     canvas
 }
 
-/// Colours the pixels of the enlarged mask next to a pixel outside it.
+/// Colours the pixels of the enlarged mask along its border: one pixel wide, two where the picture is enlarged.
 fn outline(canvas: &mut Canvas, mask: &Mask, factor: i64, color: Color) {
     let Some(bounds) = mask.bounds() else { return };
     let inside = |x: i64, y: i64| mask.get(x.div_euclid(factor), y.div_euclid(factor));
     let (left, top) = (i64::from(bounds.left) * factor, i64::from(bounds.top) * factor);
     for y in top..top + i64::from(bounds.height) * factor {
         for x in left..left + i64::from(bounds.width) * factor {
-            let at_border = || [(-1, 0), (1, 0), (0, -1), (0, 1)].iter().any(|(dx, dy)| !inside(x + dx, y + dy));
+            let outside = |d: i64| [(-d, 0), (d, 0), (0, -d), (0, d)].iter().any(|(dx, dy)| !inside(x + dx, y + dy));
+            let at_border = || (1..=factor.min(2)).any(outside);
             if inside(x, y) && at_border() {
                 canvas.set(x, y, color);
             }

@@ -59,7 +59,7 @@ mod tests {
             let order = Order { seed, n, batch: batch.min(n) };
             let epochs = 6u32;
             let stream: Vec<(u32, usize)> = (0..epochs).flat_map(|epoch| order.images(epoch, 0)).collect();
-            prop_assert!(stream.len() % order.batch == 0 && n * epochs as usize - stream.len() < order.batch);
+            prop_assert!(stream.len().is_multiple_of(order.batch) && n * epochs as usize - stream.len() < order.batch);
             for epoch in 0..epochs - 1 {
                 let mut seen: Vec<usize> = stream.iter().filter(|(e, _)| *e == epoch).map(|&(_, image)| image).collect();
                 seen.sort_unstable();

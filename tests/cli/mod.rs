@@ -4,9 +4,17 @@ mod train;
 
 use std::process::{Command, Output};
 
+/// The program with its arguments.
+pub fn program(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_unet-engine"));
+    // A cache of its own, not the user's.
+    command.args(args).env("UNET_ENGINE_CACHE", env!("CARGO_TARGET_TMPDIR"));
+    command
+}
+
 /// Runs the program and waits for it.
 pub fn unet_engine(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_unet-engine")).args(args).output().expect("the program starts")
+    program(args).output().expect("the program starts")
 }
 
 /// The exit code and what was said on stderr.

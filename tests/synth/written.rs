@@ -48,10 +48,10 @@ fn check(pictures: &[Picture], rois: &[Roi], shift: impl Fn(usize) -> (i32, i32)
         let (dx, dy) = shift(i);
         filled.entry((organ, i)).or_default().push(roi.fill(SIZE, SIZE, dx, dy));
     }
-    for organ in 0..ORGANS.len() {
+    for (organ, name) in ORGANS.iter().enumerate() {
         for (i, picture) in pictures.iter().enumerate() {
             let masks = filled.remove(&(organ, i)).unwrap_or_default();
-            assert!(masks == picture.organs[organ], "{} of sub-image {}", ORGANS[organ], i + 1);
+            assert!(masks == picture.organs[organ], "{name} of sub-image {}", i + 1);
         }
     }
 }
