@@ -43,10 +43,9 @@ pub fn fill_holes(mask: &Mask) -> Mask {
     let background: Vec<u8> = mask.pixels().iter().map(|p| 1 - p).collect();
     let parts = label_where(width, height, Neighbours::Four, &background);
     let mut is_open = vec![false; parts.areas.len() + 1];
-    for (i, &part) in parts.labels.iter().enumerate() {
-        let (x, y) = (i % width, i / width);
-        is_open[part as usize] |= x == 0 || y == 0 || x + 1 == width || y + 1 == height;
-    }
+    let ends = (0..height).flat_map(|y| [y * width, y * width + width.saturating_sub(1)]).filter(|_| width > 0);
+    let sides = (0..width).flat_map(|x| [x, (height.max(1) - 1) * width + x]).filter(|_| height > 0);
+    ends.chain(sides).for_each(|i| is_open[parts.labels[i] as usize] = true);
     let filled = parts.labels.iter().map(|&part| u8::from(part == 0 || !is_open[part as usize])).collect();
     Mask::from_pixels(width, height, filled)
 }
@@ -57,49 +56,73 @@ enum Neighbours {
     Eight,
 }
 
-/// Labels the connected parts of equal value, by union-find in two scans; the default value is background.
-fn label_where<T: Copy + Default + PartialEq>(width: usize, height: usize, neighbours: Neighbours, values: &[T]) -> Components {
-    let mut parents: Vec<u32> = vec![0];
-    let mut labels = vec![0u32; width * height];
-    for y in 0..height {
-        for x in 0..width {
-            let i = y * width + x;
-            if values[i] == T::default() {
-                continue;
-            }
-            let mut own = 0;
-            let diagonal = neighbours == Neighbours::Eight && y > 0;
-            let earlier = [
-                (x > 0).then(|| i - 1),
-                (diagonal && x > 0).then(|| i - width - 1),
-                (y > 0).then(|| i - width),
-                (diagonal && x + 1 < width).then(|| i - width + 1),
-            ];
-            for neighbour in earlier.into_iter().flatten().filter(|&n| values[n] == values[i]) {
-                own = if own == 0 { labels[neighbour] } else { unite(&mut parents, own, labels[neighbour]) };
-            }
-            if own == 0 {
-                own = parents.len() as u32;
-                parents.push(own);
-            }
-            labels[i] = own;
-        }
-    }
-    number(width, height, labels, &mut parents)
+/// A stretch of equal values in a row: columns `start .. end`.
+struct Run<T> {
+    start: usize,
+    end: usize,
+    value: T,
+    label: u32,
 }
 
-/// Second scan: every label becomes its root's number, in scan order.
-fn number(width: usize, height: usize, mut labels: Vec<u32>, parents: &mut [u32]) -> Components {
+/// Labels the connected parts of equal value, by union-find over the runs of each row; the default value is background.
+fn label_where<T: Copy + Default + PartialEq>(width: usize, height: usize, neighbours: Neighbours, values: &[T]) -> Components {
+    // Runs that touch at a corner only are one part where diagonals count.
+    let slack = usize::from(neighbours == Neighbours::Eight);
+    let mut parents: Vec<u32> = vec![0];
+    let mut runs: Vec<Run<T>> = Vec::new();
+    let mut row_starts = vec![0];
+    for row in values.chunks_exact(width.max(1)).take(height) {
+        let (above, here) = (row_starts.last().copied().unwrap_or(0), runs.len());
+        row_starts.push(here);
+        push_runs(row, &mut runs);
+        let (earlier, current) = runs.split_at_mut(here);
+        let mut candidates = &earlier[above..];
+        for run in current {
+            // Runs above that end before this one touch no later one either.
+            let passed = candidates.iter().take_while(|other| other.end + slack <= run.start).count();
+            candidates = &candidates[passed..];
+            for other in candidates.iter().take_while(|other| other.start < run.end + slack) {
+                if other.value == run.value {
+                    run.label = if run.label == 0 { other.label } else { unite(&mut parents, run.label, other.label) };
+                }
+            }
+            if run.label == 0 {
+                run.label = parents.len() as u32;
+                parents.push(run.label);
+            }
+        }
+    }
+    row_starts.push(runs.len());
+    number(width, height, &runs, &row_starts[1..], &mut parents)
+}
+
+/// Adds the runs of a row, background left out.
+fn push_runs<T: Copy + Default + PartialEq>(row: &[T], runs: &mut Vec<Run<T>>) {
+    let mut start = 0;
+    for stretch in row.chunk_by(T::eq) {
+        let end = start + stretch.len();
+        if stretch[0] != T::default() {
+            runs.push(Run { start, end, value: stretch[0], label: 0 });
+        }
+        start = end;
+    }
+}
+
+/// Every run gets its root's number, in scan order. Row y has the runs `row_starts[y] .. row_starts[y + 1]`.
+fn number<T>(width: usize, height: usize, runs: &[Run<T>], row_starts: &[usize], parents: &mut [u32]) -> Components {
     let mut names = vec![0u32; parents.len()];
     let mut areas: Vec<usize> = Vec::new();
-    for label in labels.iter_mut().filter(|label| **label != 0) {
-        let root = find(parents, *label) as usize;
-        if names[root] == 0 {
-            areas.push(0);
-            names[root] = areas.len() as u32;
+    let mut labels = vec![0; width * height];
+    for (y, bounds) in row_starts.windows(2).enumerate() {
+        for run in &runs[bounds[0]..bounds[1]] {
+            let root = find(parents, run.label) as usize;
+            if names[root] == 0 {
+                areas.push(0);
+                names[root] = areas.len() as u32;
+            }
+            areas[names[root] as usize - 1] += run.end - run.start;
+            labels[y * width + run.start..y * width + run.end].fill(names[root]);
         }
-        *label = names[root];
-        areas[names[root] as usize - 1] += 1;
     }
     Components { width, height, labels, areas }
 }
