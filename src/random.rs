@@ -161,6 +161,22 @@ mod tests {
         assert_eq!(words, expected[8..]);
     }
 
+    /// `rand`'s own methods draw from the addressed stream.
+    #[test]
+    fn works_as_a_generator_of_rand() {
+        use rand::RngExt;
+        let mut words = Philox::new(9, 1, 2, Purpose::Bench);
+        let mut rng = words.clone();
+        assert_eq!(rng.random::<u32>(), words.next_word());
+        let (low, high) = (words.next_word(), words.next_word());
+        assert_eq!(rng.random::<u64>(), u64::from(low) | u64::from(high) << 32);
+        let mut bytes = [0; 6];
+        rng.fill(&mut bytes[..]);
+        assert_eq!(bytes[..4], words.next_word().to_le_bytes());
+        assert_eq!(bytes[4..], words.next_word().to_le_bytes()[..2]);
+        assert!((0..100).all(|_| (3..9).contains(&rng.random_range(3..9))));
+    }
+
     #[test]
     fn uniform_and_normal_have_their_moments() {
         let mut rng = Philox::new(7, 0, 0, Purpose::Noise);

@@ -84,11 +84,12 @@ impl Loader {
     /// Prepares the samples (in parallel) and starts the workers.
     ///
     /// # Errors
-    /// If a range of the augmentation is wrong, or threads cannot be started.
+    /// If a range of the augmentation is wrong, a sample cannot be seen at this size, or threads cannot be started.
     pub fn new(samples: Arc<Vec<Sample>>, options: LoaderOptions) -> Result<Loader> {
         if let Some(augment) = &options.augment {
             augment.validate()?;
         }
+        Prepared::check(&samples, options.size)?;
         let prepared = prepare_all(&samples, &options, options.workers.max(1))?;
         Loader::start(prepared, options)
     }

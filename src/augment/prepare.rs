@@ -1,6 +1,7 @@
 //! From a sub-image as stored to what the sampler reads: stretched, standardised, at the input's resolution, with labels.
 
 use crate::dataset::Sample;
+use crate::error::Result;
 use crate::image::Gray;
 use crate::image::letterbox::Letterbox;
 use serde::{Deserialize, Serialize};
@@ -75,6 +76,18 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    /// Checks that every sample can be seen in an input of width and height `size`.
+    ///
+    /// # Errors
+    /// If one cannot, with its series and place.
+    pub fn check(samples: &[Sample], size: [usize; 2]) -> Result<()> {
+        for sample in samples {
+            let place = format!("{}, sub-image {}", sample.series, sample.sub_image);
+            Letterbox::check([sample.image.width, sample.image.height], size).map_err(|e| e.at(place))?;
+        }
+        Ok(())
+    }
+
     /// Prepares a sample for an input of width and height `size`.
     ///
     /// # Panics

@@ -29,7 +29,7 @@ impl Session {
         let layout = PersistentLayout::new(tapes);
         let workspace = |instruction: &_, inputs: &[_], outputs: &[_]| backend.workspace_bytes(instruction, inputs, outputs);
         let plans = tapes.iter().map(|tape| Plan::new(tape, &layout, options, &workspace)).collect::<Result<Vec<_>>>()?;
-        let transient_bytes = plans.iter().map(|p| p.transient_bytes).max().unwrap_or(0);
+        let transient_bytes = plans.iter().map(|p| p.transient_bytes()).max().unwrap_or(0);
         backend.allocate(layout.bytes(), transient_bytes)?;
         Ok(Session { backend, layout, plans })
     }
@@ -64,7 +64,7 @@ impl Session {
     /// # Errors
     /// If the device fails.
     pub fn run_profiled(&mut self, plan: usize) -> Result<Vec<Timing>> {
-        let mut seconds = Vec::with_capacity(self.plans[plan].steps.len());
+        let mut seconds = Vec::with_capacity(self.plans[plan].steps().len());
         self.backend.run_profiled(&self.plans[plan], &mut seconds)?;
         Ok(seconds.into_iter().enumerate().map(|(step, seconds)| Timing { step, seconds }).collect())
     }

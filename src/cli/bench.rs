@@ -5,7 +5,7 @@ mod profile;
 
 use super::{print_json, print_line};
 use crate::backend::{Session, cpu};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::model::{Arch, NetworkSpec, initialise};
 use crate::ops::dice_bce::LossParameters;
 use crate::plan::PlanOptions;
@@ -78,7 +78,8 @@ struct Report {
     step_ms_max: f64,
     /// Persistent and transient memory of the plan, known before the first step.
     arena_bytes: usize,
-    peak_rss_bytes: u64,
+    /// `None` where the operating system does not say.
+    peak_rss_bytes: Option<u64>,
     gflop_per_step: f64,
     gflop_per_s: f64,
     arch: Arch,
@@ -149,7 +150,7 @@ fn measure_network(args: &Args, what: &'static str) -> Result<Report> {
     seconds.sort_by(f64::total_cmp);
     let profile = if args.profile { profile::measure(&mut session, args.steps)? } else { Vec::new() };
     let plan = &session.plans()[0];
-    let flops: u64 = (0..plan.steps.len()).map(|i| profile::flops(plan, i)).sum();
+    let flops: u64 = (0..plan.steps().len()).map(|i| profile::flops(plan, i)).sum();
     let median = median(&seconds);
     Ok(Report {
         what,
@@ -157,8 +158,8 @@ fn measure_network(args: &Args, what: &'static str) -> Result<Report> {
         step_ms_median: median * 1e3,
         step_ms_min: seconds[0] * 1e3,
         step_ms_max: seconds[seconds.len() - 1] * 1e3,
-        arena_bytes: session.layout().bytes() + plan.transient_bytes,
-        peak_rss_bytes: peak_rss_bytes()?,
+        arena_bytes: session.layout().bytes() + plan.transient_bytes(),
+        peak_rss_bytes: peak_rss_bytes(),
         gflop_per_step: flops as f64 / 1e9,
         gflop_per_s: flops as f64 / 1e9 / median,
         arch: args.arch,
@@ -197,12 +198,11 @@ fn median(sorted: &[f64]) -> f64 {
     if n % 2 == 1 { sorted[n / 2] } else { (sorted[n / 2 - 1] + sorted[n / 2]) / 2.0 }
 }
 
-/// The most memory that the process ever held, as the kernel counts it.
-fn peak_rss_bytes() -> Result<u64> {
-    let path = "/proc/self/status";
-    let text = std::fs::read_to_string(path).map_err(|e| Error::io(ErrorKind::Run, path, "read the peak memory", e))?;
+/// The most memory that the process ever held, as Linux counts it; `None` on other systems.
+fn peak_rss_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
     let kib = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-    kib.map(|kib| kib * 1024).ok_or_else(|| Error::run(format!("{path} has no line VmHWM in kB")))
+    kib.map(|kib| kib * 1024)
 }
 
 fn print_report(report: &Report) -> Result<()> {
@@ -217,7 +217,8 @@ fn print_report(report: &Report) -> Result<()> {
         report.steps, report.step_ms_min, report.step_ms_max
     ))?;
     print_line(&format!("  {:.1} GFLOP a step, {:.1} GFLOP/s", report.gflop_per_step, report.gflop_per_s))?;
-    print_line(&format!("  arena {} MiB, peak memory {} MiB", report.arena_bytes >> 20, report.peak_rss_bytes >> 20))?;
+    let peak = report.peak_rss_bytes.map_or("unknown".into(), |bytes| format!("{} MiB", bytes >> 20));
+    print_line(&format!("  arena {} MiB, peak memory {peak}", report.arena_bytes >> 20))?;
     if !report.profile.is_empty() {
         print_line(&format!("\n{:<52} {:>5} {:>9} {:>9} {:>7}", "operation", "calls", "ms", "GFLOP/s", "share"))?;
     }

@@ -7,6 +7,8 @@
 //! the arithmetic that it predicts with.
 
 use super::Gray;
+use crate::error::{Error, ErrorKind, Result};
+use std::ops::Range;
 
 /// The affine map (x, y) -> (m0 x + m1 y + m2, m3 x + m4 y + m5).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -66,9 +68,20 @@ impl Letterbox {
         Letterbox { source, input, scale, left: (iw - scale * sw) / 2.0, top: (ih - scale * sh) / 2.0 }
     }
 
-    /// The point of the input at which the source's point (x, y) lies.
-    pub fn to_input(&self, x: f64, y: f64) -> (f64, f64) {
-        (self.scale * x + self.left, self.scale * y + self.top)
+    /// Whether a sub-image of width and height `source` can be seen in the input at all.
+    ///
+    /// # Errors
+    /// If it is so long and narrow that, scaled to fit, no pixel centre of the input lies in it: every weight would be 0.
+    pub fn check(source: [usize; 2], input: [usize; 2]) -> Result<()> {
+        let letterbox = Letterbox::fit(source, input);
+        if [0, 1].into_iter().all(|axis| !letterbox.inside(axis).is_empty()) {
+            return Ok(());
+        }
+        let ([width, height], [input_width, input_height]) = (source, input);
+        let message = format!(
+            "a picture of {width} x {height} pixels is narrower than a pixel when fit into {input_width} x {input_height}"
+        );
+        Err(Error::new(ErrorKind::Data, message).remedy("use a larger input size, or leave the picture out"))
     }
 
     /// The point of the source that lies at the input's point (x, y).
@@ -145,15 +158,28 @@ impl Letterbox {
         out
     }
 
-    /// For each source pixel along `axis`: the two input pixels around its centre and the second one's share.
+    /// The input's columns (axis 0) or rows (axis 1) whose centres lie in the source: those with a weight of 1.
+    fn inside(&self, axis: usize) -> Range<usize> {
+        let Affine([x_step, _, x_start, _, y_step, y_start]) = self.source_map();
+        let (step, start) = [(x_step, x_start), (y_step, y_start)][axis];
+        let size = self.source[axis] as f32;
+        let lies_inside = |i: &usize| (0.0..size).contains(&((step * (*i as f64 + 0.5) + start) as f32));
+        let first = (0..self.input[axis]).find(lies_inside).unwrap_or(0);
+        let n = (first..self.input[axis]).take_while(lies_inside).count();
+        first..first + n
+    }
+
+    /// For each source pixel along `axis`: the two input pixels around its centre and the second one's share. Pixels of padding,
+    /// which the network was never asked about, take no part.
     fn taps(&self, margin: f64, axis: usize) -> Vec<(usize, usize, f32)> {
-        let first = margin.ceil();
-        let last = ((margin + self.scale * self.source[axis] as f64).floor() - 1.0).max(first);
-        let limit = self.input[axis] - 1;
+        let inside = self.inside(axis);
+        // Too narrow to be seen (see `check`): the pixel that the picture lies in is all there is.
+        let middle = self.input[axis] / 2;
+        let (first, last) = if inside.is_empty() { (middle, middle) } else { (inside.start, inside.end - 1) };
         let tap = |i| {
-            let at = (self.scale * (i as f64 + 0.5) + margin - 0.5).clamp(first, last);
-            let low = (at as usize).min(limit);
-            (low, (low + 1).min(last as usize).min(limit), (at - low as f64) as f32)
+            let at = (self.scale * (i as f64 + 0.5) + margin - 0.5).clamp(first as f64, last as f64);
+            let low = at as usize;
+            (low, (low + 1).min(last), (at - low as f64) as f32)
         };
         (0..self.source[axis]).map(tap).collect()
     }
@@ -234,8 +260,7 @@ mod tests {
     fn points_go_there_and_back() {
         let letterbox = Letterbox::fit([100, 60], [256, 256]);
         assert_eq!((letterbox.left, letterbox.top), (0.0, 51.2));
-        let (x, y) = letterbox.to_input(12.25, 33.0);
-        let (x, y) = letterbox.to_source(x, y);
+        let (x, y) = letterbox.to_source(2.56 * 12.25, 2.56 * 33.0 + 51.2);
         assert!((x - 12.25).abs() < 1e-12 && (y - 33.0).abs() < 1e-12);
         let (x, y) = letterbox.source_map().apply(31.0, 200.0);
         let (expected_x, expected_y) = letterbox.to_source(31.0, 200.0);
@@ -265,6 +290,37 @@ mod tests {
         }
         // The scale is 32 / 30, so 21.33 of the 32 rows lie in the picture: the centres of 22, from 5.33 to 26.67.
         assert_eq!(weight.iter().sum::<f32>(), 32.0 * 22.0);
+    }
+
+    /// Predictions are read from exactly the pixels that were trained with a weight of 1: poison on the others is never seen, and
+    /// the outermost of them are.
+    #[test]
+    fn maps_are_read_where_the_weight_is_one() {
+        for (source, input) in [([30, 20], [32, 32]), ([33, 77], [64, 64]), ([100, 60], [256, 256]), ([500, 31], [64, 48])] {
+            let letterbox = Letterbox::fit(source, input);
+            let weight = letterbox.weight();
+            let poisoned: Vec<f32> = weight.iter().map(|&w| if w == 1.0 { 0.5 } else { f32::NAN }).collect();
+            let map = letterbox.resample_probability(&poisoned);
+            assert!(map.iter().all(|&p| p == 0.5), "{source:?} in {input:?}");
+            for axis in [0, 1] {
+                let inside = letterbox.inside(axis);
+                let taps = letterbox.taps([letterbox.left, letterbox.top][axis], axis);
+                let (first, last) = (taps[0], taps[taps.len() - 1]);
+                assert!(letterbox.scale < 1.0 || (first.0, last.1) == (inside.start, inside.end - 1), "{source:?} in {input:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn pictures_that_vanish_are_refused() {
+        let error = Letterbox::check([3000, 4], [256, 256]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Data);
+        assert!(Letterbox::fit([3000, 4], [256, 256]).weight().iter().all(|&w| w == 0.0));
+        let map = Letterbox::fit([3000, 4], [256, 256]).resample_probability(&vec![0.25; 256 * 256]);
+        assert!(map.iter().all(|&p| p == 0.25));
+        for seen in [[3000, 40], [4, 300], [1, 1], [5000, 5000]] {
+            Letterbox::check(seen, [256, 256]).unwrap();
+        }
     }
 
     #[test]

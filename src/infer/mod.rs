@@ -52,7 +52,7 @@ impl Maps {
 /// `progress` hears how many are done.
 ///
 /// # Errors
-/// If the device fails or the plan has other shapes.
+/// If the device fails, the plan has other shapes, or a picture is too narrow for the input.
 pub fn probabilities(
     session: &mut Session,
     plan: usize,
@@ -68,6 +68,7 @@ pub fn probabilities(
     for images in images.chunks(frame.batch) {
         input.fill(0.0);
         for (image, input) in images.iter().zip(input.chunks_exact_mut(area)) {
+            Letterbox::check([image.width, image.height], frame.size)?;
             let letterbox = Letterbox::fit([image.width, image.height], frame.size);
             input.copy_from_slice(&letterbox.resample_image(&frame.normalization.standardise(image)));
         }

@@ -46,6 +46,12 @@ pub const MAX_LEVELS: usize = 10;
 /// The most channels at a bottleneck: weights of 9 x 16384 x 16384 are far beyond any use, and products of extents stay within 64 bits.
 pub const MAX_CHANNELS: usize = 16384;
 
+/// The widest and highest input. With [`MAX_BATCH`] and [`MAX_CHANNELS`] it keeps the bytes of every value countable.
+pub const MAX_SIZE: usize = 16384;
+
+/// The most images a step.
+pub const MAX_BATCH: usize = 4096;
+
 /// What a parameter or buffer is for; decides its initial value and whether Adam touches it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParameterKind {
@@ -112,6 +118,22 @@ impl NetworkSpec {
             if !(1..=max).contains(&channels) {
                 let message = format!("a network of {} levels cannot have this number of {what} channels:", self.levels);
                 return wrong(&message, channels, format!("use 1 to {max}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks the network, and that a step of `batch` images of height and width `size` can be counted in bytes.
+    ///
+    /// # Errors
+    /// If a number is wrong, with that number.
+    pub fn check_step(&self, batch: usize, size: [usize; 2]) -> Result<()> {
+        self.check()?;
+        for (what, found, max) in
+            [("batch", batch, MAX_BATCH), ("input height", size[0], MAX_SIZE), ("input width", size[1], MAX_SIZE)]
+        {
+            if !(1..=max).contains(&found) {
+                return Err(Error::usage(format!("{what} {found} is not possible")).remedy(format!("use 1 to {max}")));
             }
         }
         Ok(())

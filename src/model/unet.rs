@@ -147,7 +147,7 @@ struct Recorder<'a> {
 
 impl<'a> Recorder<'a> {
     fn new(spec: &'a NetworkSpec, batch: usize, size: [usize; 2], statistics: Statistics) -> Result<Self> {
-        spec.check()?;
+        spec.check_step(batch, size)?;
         check_size(spec, batch, size)?;
         if statistics == Statistics::OfBatch {
             check_bottleneck(spec, batch, size)?;

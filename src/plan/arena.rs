@@ -1,7 +1,7 @@
 //! Placement: lifetimes, and a place in one arena for every value.
 //!
 //! Values that are alive at the same time must not overlap. Finding the smallest arena is NP-hard (dynamic storage allocation), so
-//! values are placed greedily, each at the lowest gap that holds it among those placed before it that it meets in time; this is done
+//! values are placed greedily, each in the smallest gap that holds it among those placed before it that it meets in time; this is done
 //! in several orders and the smallest arena is kept. No placement can undercut the most bytes that are alive at one step.
 
 use super::lifetime::{Lifetime, Lifetimes};

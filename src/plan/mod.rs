@@ -93,12 +93,12 @@ pub struct PlanOptions {
     pub fuse: bool,
 }
 
-/// A tape made ready to run.
+/// A tape made ready to run. Kernels rely on what is checked when it is made: that the shapes of every step follow its operation's
+/// rule. So nobody can change steps afterwards, except for where they lie, which a backend checks whenever it runs them.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    pub steps: Vec<Step>,
-    /// Bytes of the transient region that this plan needs.
-    pub transient_bytes: usize,
+    steps: Vec<Step>,
+    transient_bytes: usize,
     inputs: BTreeMap<String, Slot>,
     outputs: BTreeMap<String, Slot>,
 }
@@ -110,7 +110,28 @@ impl Plan {
     /// If a persistent value of the tape is missing from `layout`.
     pub fn new(tape: &Tape, layout: &PersistentLayout, options: PlanOptions, workspace: WorkspaceBytes<'_>) -> Result<Plan> {
         let fused = if options.fuse { fuse::fuse(tape) } else { tape.clone() };
+        check_shapes(&fused);
         arena::place(&fused, layout, workspace)
+    }
+
+    /// The instructions in the order of execution.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Bytes of the transient region that this plan needs.
+    pub fn transient_bytes(&self) -> usize {
+        self.transient_bytes
+    }
+
+    /// Gives every slot of every step the offset that `place` says, one after another: for tests that put guards around values. The
+    /// places of the plan's inputs and outputs by name do not follow.
+    pub fn relocate(&mut self, mut place: impl FnMut(&Slot) -> usize) {
+        for step in &mut self.steps {
+            for slot in step.inputs.iter_mut().chain(&mut step.outputs).chain(&mut step.workspace) {
+                slot.offset = place(slot);
+            }
+        }
     }
 
     /// The place of the input that the host writes as `name`.
@@ -121,5 +142,15 @@ impl Plan {
     /// The place of the output that the host reads as `name`.
     pub fn output(&self, name: &str) -> Option<Slot> {
         self.outputs.get(name).copied()
+    }
+}
+
+/// Checks what a tape has checked when recording once more for the operations that fusing has put there.
+fn check_shapes(tape: &Tape) {
+    for node in tape.nodes() {
+        let shapes: Vec<Shape> = node.inputs.iter().map(|&v| tape.shape(v)).collect();
+        let outputs = node.outputs.iter().map(|&v| (tape.shape(v), tape.values()[v.index()].dtype));
+        let follows = node.instruction.op().infer(&shapes).is_ok_and(|inferred| outputs.eq(inferred));
+        assert!(follows, "{} with inputs {shapes:?} breaks its shape rule", node.instruction.name());
     }
 }

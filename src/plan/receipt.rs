@@ -17,7 +17,7 @@ pub struct MemoryReceipt {
 
 impl MemoryReceipt {
     pub fn new(layout: &PersistentLayout, plans: &[Plan], host_bytes: usize) -> Self {
-        let transient_bytes = plans.iter().map(|p| p.transient_bytes).max().unwrap_or(0);
+        let transient_bytes = plans.iter().map(|p| p.transient_bytes()).max().unwrap_or(0);
         MemoryReceipt { persistent_bytes: layout.bytes(), transient_bytes, host_bytes }
     }
 

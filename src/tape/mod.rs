@@ -85,7 +85,11 @@ impl Tape {
     }
 
     /// A value that the host writes before each run.
+    ///
+    /// # Panics
+    /// If its size in bytes cannot be counted; whoever passes a user's numbers on checks them before.
     pub fn input(&mut self, name: &str, shape: Shape, dtype: DType) -> ValueId {
+        assert!(shape.checked_len().is_some(), "the input {name} of shape {shape:?} is beyond any memory");
         self.push_value(shape, dtype, Residence::Input(name.to_string()))
     }
 
@@ -114,6 +118,10 @@ impl Tape {
     pub fn record(&mut self, instruction: Instruction, inputs: &[ValueId]) -> Result<Vec<ValueId>> {
         let shapes: Vec<Shape> = inputs.iter().map(|&v| self.shape(v)).collect();
         let outputs = instruction.op().infer(&shapes)?;
+        if let Some((shape, _)) = outputs.iter().find(|(s, _)| s.checked_len().is_none()) {
+            return Err(Error::usage(format!("{}: an output of shape {shape:?} is beyond any memory", instruction.name()))
+                .remedy("use a smaller batch, input size or fewer channels"));
+        }
         if let Some((shape, _)) = outputs.iter().find(|(s, _)| s.len() == 0) {
             return Err(Error::usage(format!("{}: inputs {shapes:?} give an empty output {shape:?}", instruction.name()))
                 .remedy("use a larger input size or fewer levels"));

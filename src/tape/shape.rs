@@ -54,6 +54,12 @@ impl Shape {
         self.0.iter().product()
     }
 
+    /// The number of elements, if their bytes as f32 can be counted at all.
+    pub fn checked_len(&self) -> Option<usize> {
+        let len = self.0.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent))?;
+        len.checked_mul(size_of::<f32>()).map(|_| len)
+    }
+
     /// The same image with other channels.
     pub fn with_channels(&self, c: usize) -> Self {
         Shape([self.0[0], self.0[1], self.0[2], c])

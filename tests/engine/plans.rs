@@ -96,7 +96,7 @@ fn plans_of_one_run_share_their_memory() {
                 assert!(probability.iter().all(|p| (0.0..=1.0).contains(p)));
             }
         }
-        let transient = session.plans().iter().map(|p| p.transient_bytes).max().unwrap();
+        let transient = session.plans().iter().map(|p| p.transient_bytes()).max().unwrap();
         assert_eq!(session.receipt(0).transient_bytes, transient);
         session.layout().iter().map(|(name, _)| session.read_persistent(name).unwrap()).collect::<Vec<_>>()
     };

@@ -76,7 +76,7 @@ impl Backend for ReferenceBackend {
     }
 
     fn run(&mut self, plan: &Plan) -> Result<()> {
-        for step in &plan.steps {
+        for step in plan.steps() {
             if let Some(workspace) = step.workspace {
                 self.store(workspace, &Array::new(workspace.shape.0, vec![f64::NAN; workspace.shape.len()]));
             }
@@ -90,7 +90,7 @@ impl Backend for ReferenceBackend {
     }
 
     fn run_profiled(&mut self, plan: &Plan, seconds: &mut Vec<f64>) -> Result<()> {
-        seconds.resize(plan.steps.len(), 0.0);
+        seconds.resize(plan.steps().len(), 0.0);
         self.run(plan)
     }
 }

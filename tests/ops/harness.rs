@@ -95,11 +95,13 @@ impl Case {
     }
 }
 
-/// Runs `case` on the CPU backend and fails with its message.
+/// Runs `case` on the CPU backend at every level that this CPU has, and fails with its message.
 pub fn check(case: &Case) {
-    let mut backend = cpu::open(2).expect("a CPU backend");
-    if let Err(message) = run_case(case, &mut *backend).and_then(|outputs| case.judge(&outputs)) {
-        panic!("{message}\n  attributes: {:?}", case.instruction);
+    for level in cpu::Level::ALL.into_iter().filter(|level| level.is_available()) {
+        let mut backend = cpu::open_at(level, 2).expect("a CPU backend");
+        if let Err(message) = run_case(case, &mut *backend).and_then(|outputs| case.judge(&outputs)) {
+            panic!("{level:?}: {message}\n  attributes: {:?}", case.instruction);
+        }
     }
 }
 
@@ -144,23 +146,22 @@ impl Bench {
         let workspace = |i: &Instruction, inputs: &[Shape], outputs: &[Shape]| backend.workspace_bytes(i, inputs, outputs);
         let mut plan = Plan::new(&tape, &layout, PlanOptions { fuse: false }, &workspace).expect("a plan of one step");
         let mut sizes = [GUARD; 2];
-        let step = &mut plan.steps[0];
-        for slot in step.inputs.iter_mut().chain(&mut step.outputs).chain(&mut step.workspace) {
+        plan.relocate(|slot| {
             let size = &mut sizes[usize::from(slot.region == Region::Transient)];
-            slot.offset = size.next_multiple_of(ALIGNMENT);
-            *size = slot.offset + slot.bytes() + GUARD;
-        }
-        plan.transient_bytes = sizes[1];
+            let offset = size.next_multiple_of(ALIGNMENT);
+            *size = offset + slot.bytes() + GUARD;
+            offset
+        });
         backend.allocate(sizes[0], sizes[1]).expect("memory for one step");
         Bench { plan, sizes }
     }
 
     fn step_inputs(&self) -> &[Slot] {
-        &self.plan.steps[0].inputs
+        &self.plan.steps()[0].inputs
     }
 
     fn step_outputs(&self) -> &[Slot] {
-        &self.plan.steps[0].outputs
+        &self.plan.steps()[0].outputs
     }
 
     fn regions(&self) -> [Slot; 2] {
@@ -176,7 +177,7 @@ impl Bench {
 
     /// Whether all bytes outside of the step's slots are as they were.
     fn check_sentinels(&self, case: &Case, backend: &dyn Backend) -> Result<(), String> {
-        let step = &self.plan.steps[0];
+        let step = &self.plan.steps()[0];
         for region in self.regions() {
             let mut bytes = vec![0; region.bytes()];
             backend.read(region, &mut bytes).expect("a region gives bytes");

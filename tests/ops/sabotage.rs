@@ -43,7 +43,7 @@ impl Backend for Saboteur {
 
     fn run(&mut self, plan: &Plan) -> Result<()> {
         self.inner.run(plan)?;
-        plan.steps.iter().for_each(|step| (self.after)(&mut self.inner, step));
+        plan.steps().iter().for_each(|step| (self.after)(&mut self.inner, step));
         Ok(())
     }
 

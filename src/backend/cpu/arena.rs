@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::plan::{ALIGNMENT, Region, Slot, Step};
-use crate::tape::Shape;
+use crate::tape::{DType, Shape};
 use std::alloc::Layout;
 use std::ptr::NonNull;
 
@@ -128,11 +128,14 @@ pub(super) struct Operands<'a> {
 }
 
 impl<'a> Operands<'a> {
+    /// As many floats as the input's shape says: kernels rely on it.
     pub fn input(&self, index: usize) -> &'a [f32] {
+        self.expect_type(self.step.inputs[index], DType::F32);
         bytemuck::cast_slice(self.inputs[index])
     }
 
     pub fn input_bytes(&self, index: usize) -> &'a [u8] {
+        self.expect_type(self.step.inputs[index], DType::U8);
         self.inputs[index]
     }
 
@@ -145,11 +148,21 @@ impl<'a> Operands<'a> {
     }
 
     pub fn output(&mut self, index: usize) -> &'a mut [f32] {
-        bytemuck::cast_slice_mut(self.output_bytes(index))
+        self.expect_type(self.step.outputs[index], DType::F32);
+        bytemuck::cast_slice_mut(self.take_output(index))
     }
 
     pub fn output_bytes(&mut self, index: usize) -> &'a mut [u8] {
+        self.expect_type(self.step.outputs[index], DType::U8);
+        self.take_output(index)
+    }
+
+    fn take_output(&mut self, index: usize) -> &'a mut [u8] {
         self.outputs[index].take().expect("each output is taken once")
+    }
+
+    fn expect_type(&self, slot: Slot, dtype: DType) {
+        assert_eq!(slot.dtype, dtype, "{}: {slot:?}", self.step.instruction.name());
     }
 
     pub fn output_shape(&self, index: usize) -> Shape {
@@ -173,7 +186,6 @@ mod tests {
     use super::*;
     use crate::ops::Instruction;
     use crate::ops::add::Add;
-    use crate::tape::DType;
 
     fn step(offsets: [usize; 3]) -> Step {
         let slot =
@@ -194,6 +206,14 @@ mod tests {
     #[should_panic(expected = "overlaps")]
     fn an_output_on_an_input_is_noticed() {
         Arena::new(0, 512).unwrap().operands(&step([0, 128, 64]));
+    }
+
+    #[test]
+    #[should_panic(expected = "U8")]
+    fn bytes_are_not_read_as_floats() {
+        let mut plan = step([0, 128, 256]);
+        plan.inputs[1].dtype = DType::U8;
+        Arena::new(0, 512).unwrap().operands(&plan).input(1);
     }
 
     #[test]

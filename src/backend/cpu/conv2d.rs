@@ -160,8 +160,7 @@ impl Window<'_> {
                 }
             }
         }
-        let patch = tile.patch.as_ptr();
-        tile.push(std::array::from_fn(|m| patch.wrapping_add(m * MAX_PATCH)), 0, taps * depth);
+        tile.push_patch(taps * depth);
     }
 }
 

@@ -55,6 +55,17 @@ impl Tile {
         self.segments[self.n_segments] = Segment { x, row, len };
         self.n_segments += 1;
     }
+
+    /// One segment over the first `len` floats of each pixel's patch. The pointers into this tile stay valid until it is borrowed
+    /// exclusively again, which is when the next pixels are gathered.
+    #[inline(always)]
+    pub fn push_patch(&mut self, len: usize) {
+        let patch = self.patch.as_ptr();
+        let x = std::array::from_fn(|m| patch.wrapping_add(m * MAX_PATCH));
+        // Not by `push`, whose exclusive borrow of the whole tile would end the pointers' right to read.
+        self.segments[self.n_segments] = Segment { x, row: 0, len };
+        self.n_segments += 1;
+    }
 }
 
 /// Where output pixels read and write.

@@ -1,7 +1,7 @@
 //! The CPU backend: rayon over shapes, SIMD chosen at run time.
 //!
 //! Work is cut by shape, never by the number of threads; every output has one writer, and sums go in a fixed order. So results do
-//! not depend on the number of threads, only on the SIMD level ([`simd::Level`]).
+//! not depend on the number of threads, only on the SIMD level ([`Level`]).
 
 mod adam;
 mod add;
@@ -19,7 +19,7 @@ mod max_pool2d;
 mod pool;
 mod relu;
 mod sigmoid;
-pub mod simd;
+mod simd;
 #[cfg(test)]
 mod tests;
 mod weight_grad;
@@ -31,7 +31,7 @@ use crate::plan::{Plan, Slot, Step};
 use crate::tape::Shape;
 use arena::{Arena, Operands};
 use pool::Pool;
-use simd::Level;
+pub use simd::Level;
 use std::time::Instant;
 
 /// A CPU backend with `threads` threads (0: as many as cores), at the level that [`Level::choose`] gives.
@@ -88,14 +88,14 @@ impl Backend for Cpu {
 
     fn run(&mut self, plan: &Plan) -> Result<()> {
         let (level, arena) = (self.level, &mut self.arena);
-        self.pool.run(&mut || plan.steps.iter().for_each(|step| execute(level, step, arena)));
+        self.pool.run(&mut || plan.steps().iter().for_each(|step| execute(level, step, arena)));
         Ok(())
     }
 
     fn run_profiled(&mut self, plan: &Plan, seconds: &mut Vec<f64>) -> Result<()> {
         let (level, arena) = (self.level, &mut self.arena);
         self.pool.run(&mut || {
-            for step in &plan.steps {
+            for step in plan.steps() {
                 let start = Instant::now();
                 execute(level, step, arena);
                 seconds.push(start.elapsed().as_secs_f64());

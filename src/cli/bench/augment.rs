@@ -7,6 +7,7 @@ use crate::dataset::Sample;
 use crate::error::{Error, Result};
 use crate::geometry::Mask;
 use crate::image::Gray;
+use crate::model::Arch;
 use crate::random::{Philox, Purpose};
 use serde::Serialize;
 use std::sync::Arc;
@@ -25,7 +26,10 @@ struct Report {
     step_ms_median: f64,
     /// All host buffers of the pipeline.
     arena_bytes: usize,
-    peak_rss_bytes: u64,
+    peak_rss_bytes: Option<u64>,
+    /// No network takes part: null, so that all measurements have the same keys.
+    arch: Option<Arch>,
+    base: Option<usize>,
     size: usize,
     batch: usize,
     steps: usize,
@@ -68,7 +72,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
         images_per_s: (args.steps * args.batch) as f64 / elapsed,
         step_ms_median: median(&seconds) * 1e3,
         arena_bytes: loader.host_bytes(),
-        peak_rss_bytes: peak_rss_bytes()?,
+        peak_rss_bytes: peak_rss_bytes(),
+        arch: None,
+        base: None,
         size: args.size,
         batch: args.batch,
         steps: args.steps,

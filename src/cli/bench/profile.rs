@@ -19,7 +19,7 @@ pub(super) struct Row {
 
 /// Times every step of the plan on its own, `rounds` times, and adds up those of one operation on one shape.
 pub(super) fn measure(session: &mut Session, rounds: usize) -> Result<Vec<Row>> {
-    let n = session.plans()[0].steps.len();
+    let n = session.plans()[0].steps().len();
     let mut times = vec![Vec::with_capacity(rounds); n];
     for _ in 0..rounds {
         for timing in session.run_profiled(0)? {
@@ -51,7 +51,7 @@ pub(super) fn measure(session: &mut Session, rounds: usize) -> Result<Vec<Row>> 
 
 /// `conv2d 128x128 64 -> 32`: the operation, its largest image, channels in and out. Adam is one line for all parameters.
 fn describe(plan: &Plan, step: usize) -> String {
-    let step = &plan.steps[step];
+    let step = &plan.steps()[step];
     let name = step.instruction.name();
     if name == "adam" {
         return name.into();
@@ -68,7 +68,7 @@ fn describe(plan: &Plan, step: usize) -> String {
 
 /// Floating-point operations of one step of a plan.
 pub(super) fn flops(plan: &Plan, step: usize) -> u64 {
-    let step = &plan.steps[step];
+    let step = &plan.steps()[step];
     let shapes = |slots: &[Slot]| slots.iter().map(|s| s.shape).collect::<Vec<Shape>>();
     step.instruction.op().flops(&shapes(&step.inputs), &shapes(&step.outputs))
 }

@@ -83,7 +83,7 @@ fn sizes_that_do_not_fit_are_errors_with_a_remedy() {
     let found = message(standard.record_inference(1, [96, 100]));
     assert!(found.contains("100x96") && found.contains("96 or 112"), "{found}");
     assert!(message(standard.record_inference(1, [8, 16])).contains("use 16 in place of 8"));
-    assert!(message(standard.record_inference(0, [16, 16])).contains("batch of 0"));
+    assert!(message(standard.record_inference(0, [16, 16])).contains("batch 0"));
     assert!(message(standard.record_training(1, [16, 16], LOSS)).contains("one value per channel"));
     assert!(standard.record_training(2, [16, 16], LOSS).is_ok());
     assert!(standard.record_inference(1, [16, 16]).is_ok(), "running statistics need no second value");

@@ -76,7 +76,7 @@ fn inputs_outputs_and_workspace_of_a_step_are_apart() {
     for fuse in [false, true] {
         let layout = PersistentLayout::new(&[&tape]);
         let plan = Plan::new(&tape, &layout, PlanOptions { fuse }, &workspace).unwrap();
-        for step in &plan.steps {
+        for step in plan.steps() {
             let ranges: Vec<(Region, usize, usize)> = (step.inputs.iter().chain(&step.outputs).chain(&step.workspace))
                 .map(|s| (s.region, s.offset, s.offset + s.bytes()))
                 .collect();
@@ -87,7 +87,7 @@ fn inputs_outputs_and_workspace_of_a_step_are_apart() {
                     assert!(a.0 != b.0 || a.2 <= b.1 || b.2 <= a.1 || both_read, "{}: {a:?} and {b:?}", step.instruction.name());
                 }
             }
-            assert!(ranges.iter().all(|r| r.0 == Region::Persistent || r.2 <= plan.transient_bytes));
+            assert!(ranges.iter().all(|r| r.0 == Region::Persistent || r.2 <= plan.transient_bytes()));
         }
     }
 }
@@ -98,7 +98,7 @@ fn the_same_tape_gives_the_same_places() {
     let layout = PersistentLayout::new(&[&tape]);
     let places = || {
         let plan = Plan::new(&tape, &layout, PlanOptions { fuse: true }, &no_workspace).unwrap();
-        plan.steps
+        plan.steps()
             .iter()
             .flat_map(|s| s.inputs.iter().chain(&s.outputs).map(|s| s.offset).collect::<Vec<_>>())
             .collect::<Vec<_>>()

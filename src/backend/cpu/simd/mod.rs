@@ -4,7 +4,12 @@
 //!
 //! Levels differ in their last bits: AVX2 and AVX-512 fuse multiplication and addition, the portable level rounds twice.
 
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
 use crate::error::{Error, Result};
+use portable::F32x4;
 
 /// The environment variable that forces a level.
 pub const LEVEL_VARIABLE: &str = "UNET_ENGINE_SIMD";
@@ -127,9 +132,10 @@ pub trait Kernel {
     unsafe fn run<L: Lanes>(self);
 }
 
-/// Runs `kernel` compiled for `level`.
+/// Runs `kernel` compiled for `level`, which this CPU has: a backend is only opened with such a level, and nothing outside of the
+/// backend reaches this function.
 #[inline]
-pub fn dispatch<K: Kernel>(level: Level, kernel: K) {
+pub(super) fn dispatch<K: Kernel>(level: Level, kernel: K) {
     // SAFETY: a backend is only opened with a level for which `is_available` answered yes.
     unsafe {
         match level {
@@ -154,239 +160,6 @@ fn run_avx2<K: Kernel>(kernel: K) {
 fn run_avx512<K: Kernel>(kernel: K) {
     // SAFETY: this function has the features of the lanes.
     unsafe { kernel.run::<x86::F32x16>() }
-}
-
-/// One float: the tail of a row that fills no vector.
-// SAFETY: plain Rust, and one float is read and written.
-unsafe impl Lanes for f32 {
-    const N: usize = 1;
-    const TILE_ROWS: usize = 4;
-
-    #[inline(always)]
-    unsafe fn load(at: *const f32) -> Self {
-        unsafe { at.read() }
-    }
-    #[inline(always)]
-    unsafe fn store(self, at: *mut f32) {
-        unsafe { at.write(self) }
-    }
-    #[inline(always)]
-    unsafe fn splat(x: f32) -> Self {
-        x
-    }
-    #[inline(always)]
-    unsafe fn add(self, other: Self) -> Self {
-        self + other
-    }
-    #[inline(always)]
-    unsafe fn sub(self, other: Self) -> Self {
-        self - other
-    }
-    #[inline(always)]
-    unsafe fn mul(self, other: Self) -> Self {
-        self * other
-    }
-    #[inline(always)]
-    unsafe fn div(self, other: Self) -> Self {
-        self / other
-    }
-    #[inline(always)]
-    unsafe fn sqrt(self) -> Self {
-        f32::sqrt(self)
-    }
-    #[inline(always)]
-    unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
-        self * factor + addend
-    }
-    #[inline(always)]
-    unsafe fn relu(self) -> Self {
-        if self < 0.0 { 0.0 } else { self }
-    }
-    #[inline(always)]
-    unsafe fn where_positive(self, gate: Self) -> Self {
-        if gate > 0.0 { self } else { 0.0 }
-    }
-}
-
-/// Four floats in plain Rust: the portable level.
-#[derive(Clone, Copy)]
-pub struct F32x4([f32; 4]);
-
-impl F32x4 {
-    #[inline(always)]
-    fn zip(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
-        let (a, b) = (self.0, other.0);
-        F32x4([f(a[0], b[0]), f(a[1], b[1]), f(a[2], b[2]), f(a[3], b[3])])
-    }
-}
-
-// SAFETY: plain Rust, and four floats are read and written.
-unsafe impl Lanes for F32x4 {
-    const N: usize = 4;
-    const TILE_ROWS: usize = 4;
-
-    #[inline(always)]
-    unsafe fn load(at: *const f32) -> Self {
-        unsafe { F32x4(at.cast::<[f32; 4]>().read_unaligned()) }
-    }
-    #[inline(always)]
-    unsafe fn store(self, at: *mut f32) {
-        unsafe { at.cast::<[f32; 4]>().write_unaligned(self.0) }
-    }
-    #[inline(always)]
-    unsafe fn splat(x: f32) -> Self {
-        F32x4([x; 4])
-    }
-    #[inline(always)]
-    unsafe fn add(self, other: Self) -> Self {
-        self.zip(other, |a, b| a + b)
-    }
-    #[inline(always)]
-    unsafe fn sub(self, other: Self) -> Self {
-        self.zip(other, |a, b| a - b)
-    }
-    #[inline(always)]
-    unsafe fn mul(self, other: Self) -> Self {
-        self.zip(other, |a, b| a * b)
-    }
-    #[inline(always)]
-    unsafe fn div(self, other: Self) -> Self {
-        self.zip(other, |a, b| a / b)
-    }
-    #[inline(always)]
-    unsafe fn sqrt(self) -> Self {
-        F32x4(self.0.map(f32::sqrt))
-    }
-    #[inline(always)]
-    unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
-        let product = self.zip(factor, |a, b| a * b);
-        product.zip(addend, |a, b| a + b)
-    }
-    #[inline(always)]
-    unsafe fn relu(self) -> Self {
-        F32x4(self.0.map(|a| if a < 0.0 { 0.0 } else { a }))
-    }
-    #[inline(always)]
-    unsafe fn where_positive(self, gate: Self) -> Self {
-        self.zip(gate, |a, g| if g > 0.0 { a } else { 0.0 })
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use super::Lanes;
-    use core::arch::x86_64::*;
-
-    /// Eight floats: AVX2 with FMA.
-    #[derive(Clone, Copy)]
-    pub struct F32x8(__m256);
-
-    /// Sixteen floats: AVX-512F.
-    #[derive(Clone, Copy)]
-    pub struct F32x16(__m512);
-
-    // SAFETY: the caller has AVX2 and FMA; loads and stores are unaligned ones of eight floats.
-    unsafe impl Lanes for F32x8 {
-        const N: usize = 8;
-        const TILE_ROWS: usize = 6;
-
-        #[inline(always)]
-        unsafe fn load(at: *const f32) -> Self {
-            unsafe { F32x8(_mm256_loadu_ps(at)) }
-        }
-        #[inline(always)]
-        unsafe fn store(self, at: *mut f32) {
-            unsafe { _mm256_storeu_ps(at, self.0) }
-        }
-        #[inline(always)]
-        unsafe fn splat(x: f32) -> Self {
-            unsafe { F32x8(_mm256_set1_ps(x)) }
-        }
-        #[inline(always)]
-        unsafe fn add(self, other: Self) -> Self {
-            unsafe { F32x8(_mm256_add_ps(self.0, other.0)) }
-        }
-        #[inline(always)]
-        unsafe fn sub(self, other: Self) -> Self {
-            unsafe { F32x8(_mm256_sub_ps(self.0, other.0)) }
-        }
-        #[inline(always)]
-        unsafe fn mul(self, other: Self) -> Self {
-            unsafe { F32x8(_mm256_mul_ps(self.0, other.0)) }
-        }
-        #[inline(always)]
-        unsafe fn div(self, other: Self) -> Self {
-            unsafe { F32x8(_mm256_div_ps(self.0, other.0)) }
-        }
-        #[inline(always)]
-        unsafe fn sqrt(self) -> Self {
-            unsafe { F32x8(_mm256_sqrt_ps(self.0)) }
-        }
-        #[inline(always)]
-        unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
-            unsafe { F32x8(_mm256_fmadd_ps(self.0, factor.0, addend.0)) }
-        }
-        #[inline(always)]
-        unsafe fn relu(self) -> Self {
-            // maxps answers its second operand when one is NaN.
-            unsafe { F32x8(_mm256_max_ps(_mm256_setzero_ps(), self.0)) }
-        }
-        #[inline(always)]
-        unsafe fn where_positive(self, gate: Self) -> Self {
-            unsafe { F32x8(_mm256_and_ps(self.0, _mm256_cmp_ps::<_CMP_GT_OQ>(gate.0, _mm256_setzero_ps()))) }
-        }
-    }
-
-    // SAFETY: the caller has AVX-512F; loads and stores are unaligned ones of sixteen floats.
-    unsafe impl Lanes for F32x16 {
-        const N: usize = 16;
-        const TILE_ROWS: usize = 12;
-
-        #[inline(always)]
-        unsafe fn load(at: *const f32) -> Self {
-            unsafe { F32x16(_mm512_loadu_ps(at)) }
-        }
-        #[inline(always)]
-        unsafe fn store(self, at: *mut f32) {
-            unsafe { _mm512_storeu_ps(at, self.0) }
-        }
-        #[inline(always)]
-        unsafe fn splat(x: f32) -> Self {
-            unsafe { F32x16(_mm512_set1_ps(x)) }
-        }
-        #[inline(always)]
-        unsafe fn add(self, other: Self) -> Self {
-            unsafe { F32x16(_mm512_add_ps(self.0, other.0)) }
-        }
-        #[inline(always)]
-        unsafe fn sub(self, other: Self) -> Self {
-            unsafe { F32x16(_mm512_sub_ps(self.0, other.0)) }
-        }
-        #[inline(always)]
-        unsafe fn mul(self, other: Self) -> Self {
-            unsafe { F32x16(_mm512_mul_ps(self.0, other.0)) }
-        }
-        #[inline(always)]
-        unsafe fn div(self, other: Self) -> Self {
-            unsafe { F32x16(_mm512_div_ps(self.0, other.0)) }
-        }
-        #[inline(always)]
-        unsafe fn sqrt(self) -> Self {
-            unsafe { F32x16(_mm512_sqrt_ps(self.0)) }
-        }
-        #[inline(always)]
-        unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
-            unsafe { F32x16(_mm512_fmadd_ps(self.0, factor.0, addend.0)) }
-        }
-        #[inline(always)]
-        unsafe fn relu(self) -> Self {
-            unsafe { F32x16(_mm512_max_ps(_mm512_setzero_ps(), self.0)) }
-        }
-        #[inline(always)]
-        unsafe fn where_positive(self, gate: Self) -> Self {
-            unsafe { F32x16(_mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(gate.0, _mm512_setzero_ps()), self.0)) }
-        }
-    }
 }
 
 #[cfg(test)]
