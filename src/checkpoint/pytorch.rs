@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | convolution | [R, S, Ci, Co] | [Co, Ci, R, S] |
 //! | transposed convolution (`up.*`) | [2, 2, Ci, Co] | [Ci, Co, 2, 2] |
-//! | vectors over channels | [1, 1, 1, C] | [C] |
+//! | vectors over channels | `[1, 1, 1, C]` | `[C]` |
 //!
 //! Every batch normalisation has a `num_batches_tracked` besides (a whole number without extents), which is ignored when read.
 

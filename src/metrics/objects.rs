@@ -7,7 +7,7 @@ use crate::geometry::{Mask, Rect};
 pub const MIN_IOU: f64 = 0.5;
 
 /// Greedy matching: the pair with the highest IoU first (ties: the first predicted, then the first annotated), down to an IoU of
-/// [`MIN_IOU`]; each object is used once.
+/// `MIN_IOU`; each object is used once.
 pub fn match_objects(predicted: &[&Mask], truth: &[Mask]) -> Counts {
     let boxes: Vec<Option<Rect>> = truth.iter().map(Mask::bounds).collect();
     let areas: Vec<usize> = truth.iter().map(Mask::area).collect();

@@ -19,18 +19,18 @@ use super::{Instruction, Op, shape_error};
 use crate::error::{Error, Result};
 use crate::tape::{DType, Node, Shape, Tape, ValueId};
 
-/// Input: x [N, H, W, C]. Outputs: mean [C], var [C] (biased).
+/// Input: x [N, H, W, C]. Outputs: mean `[C]`, var `[C]` (biased).
 #[derive(Clone, Debug, PartialEq)]
 pub struct BatchNormStatistics {}
 
-/// Inputs: mean [C], var [C] (biased). Updates in place: running_mean [C], running_var [C]. `count` is M, the values per channel.
+/// Inputs: mean `[C]`, var `[C]` (biased). Updates in place: running_mean `[C]`, running_var `[C]`. `count` is M, the values per channel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BatchNormUpdate {
     pub momentum: f32,
     pub count: usize,
 }
 
-/// Inputs: x [N, H, W, C], mean [C], var [C], gamma [C], beta [C], then residual [N, H, W, C] if `residual`. Output: y [N, H, W, C].
+/// Inputs: x [N, H, W, C], mean `[C]`, var `[C]`, gamma `[C]`, beta `[C]`, then residual [N, H, W, C] if `residual`. Output: y [N, H, W, C].
 #[derive(Clone, Debug, PartialEq)]
 pub struct BatchNormApply {
     pub eps: f32,
@@ -38,14 +38,14 @@ pub struct BatchNormApply {
     pub relu: bool,
 }
 
-/// Inputs: dy [N, H, W, C], x [N, H, W, C], mean [C], var [C], then y [N, H, W, C] if `relu`. Outputs: dgamma [C], dbeta [C].
+/// Inputs: dy [N, H, W, C], x [N, H, W, C], mean `[C]`, var `[C]`, then y [N, H, W, C] if `relu`. Outputs: dgamma `[C]`, dbeta `[C]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BatchNormGradReduce {
     pub eps: f32,
     pub relu: bool,
 }
 
-/// Inputs: dy, x [N, H, W, C], mean, var, gamma, dgamma, dbeta [C], then y [N, H, W, C] if `relu`. Outputs: dx [N, H, W, C] and,
+/// Inputs: dy, x [N, H, W, C], mean, var, gamma, dgamma, dbeta `[C]`, then y [N, H, W, C] if `relu`. Outputs: dx [N, H, W, C] and,
 /// if `residual`, dresidual [N, H, W, C].
 #[derive(Clone, Debug, PartialEq)]
 pub struct BatchNormGradApply {

@@ -1,6 +1,6 @@
 //! Sum over batch and pixels, a value per channel: the gradient of a bias.
 //!
-//! y[c] = sum over n, y, x of x[n, y, x, c].
+//! `y[c] = sum over n, y, x of x[n, y, x, c]`.
 
 use super::{Op, shape_error};
 use crate::error::Result;

@@ -9,7 +9,7 @@ use crate::tape::{DType, Node, Shape, Tape, ValueId};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Concat {}
 
-/// Input: y [N, H, W, channels[0] + channels[1]]. Outputs: a [N, H, W, channels[0]], b [N, H, W, channels[1]].
+/// Input: y `[N, H, W, channels[0] + channels[1]]`. Outputs: a `[N, H, W, channels[0]]`, b `[N, H, W, channels[1]]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Split {
     pub channels: [usize; 2],

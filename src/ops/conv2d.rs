@@ -24,8 +24,8 @@ pub struct Conv2d {
     pub bias: bool,
 }
 
-/// Gradient of the data. Inputs: w [R, S, Ci, Co], dy [N, H, W, Co]. Outputs: dx0 [N, H, W, channels[0]] and, where channels[1] > 0,
-/// dx1 [N, H, W, channels[1]]; channels[0] + channels[1] = Ci.
+/// Gradient of the data. Inputs: w [R, S, Ci, Co], dy [N, H, W, Co]. Outputs: dx0 `[N, H, W, channels[0]]` and, where `channels[1] > 0`,
+/// dx1 `[N, H, W, channels[1]]`; `channels[0] + channels[1]` = Ci.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conv2dDataGrad {
     pub channels: [usize; 2],

@@ -1,7 +1,7 @@
 //! Sums over pixels, two values per channel: what batch normalisation and biases need.
 //!
 //! Pixels are cut into chunks by shape. Inside a chunk up to 128 terms are added in f32 lanes, then in f64; chunks leave f64 partial
-//! sums [chunk][2][C] that are combined in index order by the caller.
+//! sums `[chunk][2][C]` that are combined in index order by the caller.
 
 use super::simd::{Kernel, Lanes, Level, dispatch};
 use rayon::prelude::*;
@@ -32,7 +32,7 @@ pub(super) fn workspace(pixels: usize, channels: usize) -> usize {
     chunks(pixels, channels).1 * 2 * channels * size_of::<f64>()
 }
 
-/// Fills `partials` [chunk][2][C] with the sums of each chunk.
+/// Fills `partials` `[chunk][2][C]` with the sums of each chunk.
 pub(super) fn sum(level: Level, terms: &impl Terms, pixels: usize, channels: usize, partials: &mut [f64]) {
     let (size, n) = chunks(pixels, channels);
     partials[..n * 2 * channels].par_chunks_mut(2 * channels).enumerate().for_each(|(chunk, sums)| {
