@@ -90,7 +90,7 @@ fn report(args: &Args, outcome: &Outcome) -> Result<()> {
         let objects: serde_json::Map<_, _> = outcome.n_objects.iter().map(|(organ, n)| (organ.clone(), (*n).into())).collect();
         let left_out: Vec<String> = outcome.left_out.iter().map(ToString::to_string).collect();
         return print_json(&serde_json::json!({
-            "out": args.out, "series": outcome.n_series, "sub_images": outcome.n_sub_images, "objects": objects,
+            "out": args.out.display().to_string(), "series": outcome.n_series, "sub_images": outcome.n_sub_images, "objects": objects,
             "left_out": left_out, "device": outcome.device,
         }));
     }

@@ -32,6 +32,13 @@ pub fn load(series: &Series, annotation: &Annotation) -> Result<Loaded> {
         Annotation::Masks { spec, root } => read_masks(series, spec, root, &mut loaded),
     };
     for (number, image) in series.sub_images()? {
+        if let Annotation::Rois(rois) = annotation
+            && (rois.unreadable.contains(&Some(number)) || rois.unreadable.contains(&None))
+        {
+            // Taken as it is, it would say that the organ is not visible here.
+            loaded.warnings.push(format!("{}, sub-image {number}: left out, for its ROIs cannot all be read", series.name));
+            continue;
+        }
         let image = match image {
             Ok(image) => image,
             Err(error) => {

@@ -134,6 +134,9 @@ impl Manifest {
             if grid.rows == 0 || grid.columns == 0 || grid.rows > 1000 || grid.columns > 1000 {
                 return wrong(format!("expected a grid of 1 to 1000 rows and columns, found {} x {}", grid.rows, grid.columns));
             }
+            if grid.border > 1000 {
+                return wrong(format!("expected a border of at most 1000 pixels, found {}", grid.border));
+            }
         }
         for (name, organ) in &self.organ {
             if organ.mask.is_some() && (organ.folder.is_some() || organ.word.is_some()) {

@@ -31,6 +31,8 @@ pub struct OrganRois {
     pub n_without_area: usize,
     /// Entries of archives that are no ROIs.
     pub n_skipped: usize,
+    /// Sub-images of which a ROI cannot be read, `None` where it is not known which: their annotation is not to be trusted.
+    pub unreadable: BTreeSet<Option<usize>>,
 }
 
 /// All ROIs of a series.
@@ -104,10 +106,19 @@ fn read_organ(series: &str, source: &Source, organ: &str, files: &[RoiFile], pai
         }
         match archive::read(&file.path) {
             Ok(contents) => raws.extend(raws_of(source, organ, file, file_number, contents, files.len() == 1, paired)),
-            Err(error) => paired.broken.push(error.to_string()),
+            Err(error) => {
+                note_unreadable(source, organ, file_number, paired);
+                paired.broken.push(error.to_string());
+            }
         }
     }
     raws
+}
+
+/// Remembers that something of an organ's annotation cannot be read, in the sub-image that the file's number names.
+fn note_unreadable(source: &Source, organ: &str, file_number: Option<u32>, paired: &mut Paired) {
+    let number = file_number.map(|n| n as usize).filter(|n| source.numbers().contains(n));
+    paired.organs.entry(organ.to_owned()).or_default().unreadable.insert(number);
 }
 
 /// The stems of those files that belong to the organ; others are blanked, so that their numbers do not count as varying.
@@ -135,6 +146,7 @@ fn raws_of(
     let counts = paired.organs.entry(organ.to_owned()).or_default();
     counts.n_skipped += contents.skipped.len();
     let mut kept: Vec<(String, Roi)> = Vec::new();
+    let mut n_unreadable = 0;
     for (entry, roi) in contents.rois {
         if file.word.is_some() && !holds(&entry, file) {
             continue;
@@ -144,9 +156,19 @@ fn raws_of(
                 counts.n_read += 1;
                 if roi.is_annotation() { kept.push((entry, roi)) } else { counts.n_without_area += 1 }
             }
-            Err(error) if error.path().is_some() => paired.broken.push(error.to_string()),
-            Err(error) => paired.broken.push(format!("{}, {entry}: {error}", file.path.display())),
+            Err(error) => {
+                n_unreadable += 1;
+                let has_path = error.path().is_some();
+                paired.broken.push(if has_path {
+                    error.to_string()
+                } else {
+                    format!("{}, {entry}: {error}", file.path.display())
+                });
+            }
         }
+    }
+    if n_unreadable > 0 {
+        note_unreadable(source, organ, file_number, paired);
     }
     let stems: Vec<String> = kept.iter().map(|(entry, _)| entry.trim_end_matches(".roi").to_owned()).collect();
     let entry_numbers = entry_numbers(&stems);

@@ -20,6 +20,10 @@ pub enum Source {
     Single { file: PathBuf },
 }
 
+/// A grid that was found with less confidence than this is no grid: single pictures have chance edges, too. Real and synthetic composites
+/// are found with 0.8 and more.
+const CERTAIN_GRID: f32 = 0.4;
+
 impl Source {
     /// What a picture file is (a stack, a composite, or a single sub-image), and how that was found out.
     ///
@@ -37,10 +41,12 @@ impl Source {
         let picture = read::read(&file)?;
         let Some(GridSpec { rows, columns, border }) = given else {
             let found = grid::detect(&picture);
-            let source = match found.grid.origins.len() {
-                1 => Source::Single { file },
-                _ => Source::Composite { file, grid: found.grid },
-            };
+            let n_cells = found.grid.origins.len();
+            if n_cells > 1 && found.confidence < CERTAIN_GRID {
+                let doubt = format!("no grid stands out (the best guess: {}, confidence {:.2})", found.reason, found.confidence);
+                return Ok((Source::Single { file }, doubt));
+            }
+            let source = if n_cells == 1 { Source::Single { file } } else { Source::Composite { file, grid: found.grid } };
             return Ok((source, found.reason));
         };
         let Some(mut grid) = Grid::regular([picture.width, picture.height], rows, columns, border) else {

@@ -122,6 +122,14 @@ impl Network {
         Ok(Network { session, frame })
     }
 
+    /// Whether a picture can enter the network.
+    ///
+    /// # Errors
+    /// If it is so narrow that nothing of it would be left in the network's input.
+    pub fn check(&self, image: &Gray) -> Result<()> {
+        Letterbox::check([image.width, image.height], self.frame.size)
+    }
+
     /// What it runs on, in words.
     pub fn device(&self) -> String {
         self.session.backend().describe()

@@ -78,6 +78,14 @@ impl Ensemble {
         self.networks[0].device()
     }
 
+    /// Whether a picture can enter all networks.
+    ///
+    /// # Errors
+    /// If it is too narrow for one of them.
+    pub fn check(&self, image: &Gray) -> Result<()> {
+        self.networks.iter().try_for_each(|network| network.check(image))
+    }
+
     /// The objects in each of `images`. `progress` hears after each batch how many images are done.
     ///
     /// # Errors

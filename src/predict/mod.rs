@@ -76,7 +76,7 @@ pub fn run(request: &Request, follow: &mut dyn Follow) -> Result<Outcome> {
         };
         for series in &all_series {
             let name = unique_name(&series.name, &mut names);
-            let Some(images) = read_images(series, &mut outcome.left_out) else { continue };
+            let Some(images) = read_images(series, &ensembles, &mut outcome.left_out) else { continue };
             let folder = SeriesOutput::create(&request.out, &name, series)?;
             follow.begin(&name, images.len() * ensembles.len());
             for (e, ensemble) in ensembles.iter_mut().enumerate() {
@@ -109,7 +109,7 @@ fn nothing_read(left_out: Vec<Error>) -> Error {
 }
 
 /// The sub-images of a series that can be read, with their numbers; `None` if there are none. The others go to `left_out`.
-fn read_images(series: &Series, left_out: &mut Vec<Error>) -> Option<Vec<(usize, Gray)>> {
+fn read_images(series: &Series, ensembles: &[Ensemble], left_out: &mut Vec<Error>) -> Option<Vec<(usize, Gray)>> {
     let all = match series.sub_images() {
         Ok(all) => all,
         Err(error) => {
@@ -119,8 +119,10 @@ fn read_images(series: &Series, left_out: &mut Vec<Error>) -> Option<Vec<(usize,
     };
     let mut images = Vec::with_capacity(all.len());
     for (number, image) in all {
-        match image {
+        let checked = image.and_then(|image| ensembles.iter().try_for_each(|e| e.check(&image)).map(|()| image));
+        match checked {
             Ok(image) => images.push((number, image)),
+            Err(error) if error.path().is_none() => left_out.push(error.at(format!("{}, sub-image {number}", series.name))),
             Err(error) => left_out.push(error),
         }
     }

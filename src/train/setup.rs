@@ -57,6 +57,7 @@ pub(super) fn begin(request: &Request, samples: Vec<Sample>, interrupt: &dyn Fn(
     initialise_weights(&config, &mut trainer.engine)?;
     warn_of_few_steps(&config, &trainer.order);
     create_run(&trainer, &splits)?;
+    let _lock = lock(&trainer.store.files)?;
     complete(trainer, &val)?;
     Ok(run)
 }
@@ -65,6 +66,7 @@ pub(super) fn begin(request: &Request, samples: Vec<Sample>, interrupt: &dyn Fn(
 pub(super) fn go_on(request: &Request, run: &Path, samples: Vec<Sample>, interrupt: &dyn Fn() -> bool) -> Result<()> {
     let files = RunFiles::new(run);
     let config = resumed_config(&request.options, &files)?;
+    let _lock = lock(&files)?;
     let (saved, state, damage) = store::read_last(&files)?;
     if let Some(damage) = damage {
         // The damaged file must not become `previous` with the next save.
@@ -84,6 +86,19 @@ pub(super) fn go_on(request: &Request, run: &Path, samples: Vec<Sample>, interru
         say(&format!("going on in epoch {}, after step {}", trainer.state.epoch + 1, trainer.state.step));
     }
     complete(trainer, &val)
+}
+
+/// Keeps a second process from training the same run. The lock ends with the process, however that ends.
+fn lock(files: &RunFiles) -> Result<std::fs::File> {
+    let path = files.root().join(".lock");
+    let file = std::fs::File::create(&path).map_err(|e| Error::io(ErrorKind::Run, &path, "create the lock", e))?;
+    match file.try_lock() {
+        Err(std::fs::TryLockError::WouldBlock) => Err(Error::usage("another process is training this run")
+            .at(files.root())
+            .remedy("wait for it, stop it, or train into another --out")),
+        // A file system without locks is no reason not to train.
+        _ => Ok(file),
+    }
 }
 
 /// Whether a run has everything that a training leaves behind.
