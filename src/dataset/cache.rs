@@ -44,6 +44,8 @@ pub fn load(folder: Option<&Path>, series: &Series, annotation: &Annotation) -> 
 fn key(series: &Series, annotation: &Annotation) -> Option<String> {
     let mut hash = Sha256::new();
     hash.update(MAGIC);
+    // Another version may read, cut or fill otherwise.
+    hash.update(env!("CARGO_PKG_VERSION"));
     // How the files are cut is part of the key. Paths are not: a moved data set keeps its cache.
     match &series.source {
         super::Source::Composite { grid, .. } => hash.update(format!("{grid:?}")),
@@ -56,6 +58,7 @@ fn key(series: &Series, annotation: &Annotation) -> Option<String> {
     series.source.files().iter().try_for_each(|file| add(file))?;
     match annotation {
         Annotation::Rois(rois) => {
+            hash.update(format!("{:?} ", rois.unreadable));
             for placed in &rois.placed {
                 hash.update(format!("{} {:?} ", placed.sub_image, placed.shift));
                 hash.update(crate::roi::encode(&placed.roi));
