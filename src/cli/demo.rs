@@ -54,6 +54,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         composite: CompositeKind::Grid,
         size: SIZE,
     })?;
+    stop_if_asked()?;
     let runs: Vec<PathBuf> = ORGANS.iter().map(|organ| args.out.join("runs").join(organ)).collect();
     for (organ, run) in ORGANS.iter().zip(&runs) {
         say(&format!("2/4 training the {organ} model into {}", run.display()));
@@ -61,10 +62,16 @@ pub(super) fn run(args: &Args) -> Result<()> {
     }
     say("3/4 evaluating on the litters that no model has seen");
     let reports = evaluate_models(args, &data, &runs)?;
+    stop_if_asked()?;
     let predictions = args.out.join("predictions");
     say(&format!("4/4 predicting these litters into {}", predictions.display()));
     predict_test_series(args, &data, &runs, &predictions)?;
     print_results(args, &reports, started)
+}
+
+/// Between two parts of the story.
+fn stop_if_asked() -> Result<()> {
+    if interrupt::requested() { Err(Error::new(ErrorKind::Interrupted, "interrupted")) } else { Ok(()) }
 }
 
 /// Says what happens, on stderr; a stderr that went away is no reason to stop.

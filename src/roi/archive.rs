@@ -52,8 +52,15 @@ fn read_zip(path: &Path, bytes: Vec<u8>) -> Result<Archive> {
             .caused_by(e)
             .remedy("save it again in ImageJ's ROI Manager")
     };
+    let n_listed = n_listed_entries(&bytes);
     let mut zip = zip::ZipArchive::new(Cursor::new(bytes)).map_err(broken)?;
     let mut archive = Archive::default();
+    if let Some(n_lost) = n_listed.and_then(|n| n.checked_sub(zip.len())).filter(|n| *n > 0) {
+        // The reader keeps one entry a name; the others must not vanish without a word.
+        let message = format!("{n_lost} entries have the name of another one and cannot be read");
+        let error = Error::data(path, message).remedy("give every ROI a name of its own and save the archive again");
+        archive.rois.push(("entries of one name".to_owned(), Err(error)));
+    }
     let mut total = 0;
     for i in 0..zip.len() {
         let entry_name = entry_name(&mut zip, i);
@@ -72,6 +79,17 @@ fn read_zip(path: &Path, bytes: Vec<u8>) -> Result<Archive> {
         archive.rois.push((entry_name, roi));
     }
     Ok(archive)
+}
+
+/// How many entries the archive's end says that it has (APPNOTE 4.3.16, "total number of entries"); `None` where it does not say.
+fn n_listed_entries(bytes: &[u8]) -> Option<usize> {
+    const LENGTH: usize = 22;
+    // A comment of at most 65,535 bytes may follow.
+    let from = bytes.len().saturating_sub(LENGTH + usize::from(u16::MAX));
+    let at = from + bytes[from..].windows(4).rposition(|w| w == b"PK\x05\x06")?;
+    let count = bytes.get(at + 10..at + 12)?;
+    let count = u16::from_le_bytes([count[0], count[1]]);
+    (count != u16::MAX).then_some(usize::from(count))
 }
 
 /// The entry's name: UTF-8 where it is valid (macOS does not set the flag for it), else what the archive's code page says.

@@ -83,6 +83,24 @@ fn a_broken_archive_and_a_missing_file_name_themselves() {
     }
 }
 
+/// Two entries of one name: only one of them can be had, so the other must be heard of.
+#[test]
+fn an_entry_whose_name_is_taken_is_an_error_not_lost() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("twins.zip");
+    let square = roi::encode(&square("x"));
+    zip_of(&path, &[("one-a.roi", &square), ("one-b.roi", &square)]);
+    let text = std::fs::read(&path).expect("the archive");
+    let mut bytes = text.clone();
+    for at in (0..text.len() - 9).filter(|&at| &text[at..at + 9] == b"one-b.roi") {
+        bytes[at + 4] = b'a';
+    }
+    std::fs::write(&path, bytes).expect("the archive");
+    let archive = archive::read(&path).expect("an archive");
+    let error = archive.rois.iter().find_map(|(_, roi)| roi.as_ref().err()).expect("the lost entry").to_string();
+    assert!(error.contains("twins.zip") && error.contains("1 entries"), "{error}");
+}
+
 #[test]
 fn an_entry_that_unpacks_to_too_much_is_an_error() {
     let folder = tempfile::tempdir().expect("a folder");
