@@ -73,9 +73,21 @@ impl Error {
         Self::new(ErrorKind::Device, message)
     }
 
-    /// Reading or writing `path` failed in the operating system. Reading is a matter of the input, writing of the run.
+    /// Reading or writing `path` failed in the operating system. Reading is a matter of the input, writing of the run. The remedy is the
+    /// usual one for the cause; [`Error::remedy`] gives a better one.
     pub fn io(kind: ErrorKind, path: impl AsRef<Path>, doing: &str, source: std::io::Error) -> Self {
-        Self::new(kind, format!("cannot {doing}")).at(path).caused_by(source)
+        use std::io::ErrorKind as Cause;
+        let remedy = match source.kind() {
+            Cause::NotFound => "check that the path is right",
+            Cause::PermissionDenied | Cause::ReadOnlyFilesystem => "check the permissions, or name another place",
+            Cause::StorageFull | Cause::QuotaExceeded | Cause::FileTooLarge => "make room on the disk",
+            Cause::IsADirectory | Cause::NotADirectory | Cause::AlreadyExists => {
+                "a file lies where a folder should, or the other way round: rename one of them"
+            }
+            Cause::InvalidData => "the file is not text in UTF-8: check that it is the right one",
+            _ => "check that the disk is there and can be read and written",
+        };
+        Self::new(kind, format!("cannot {doing}")).at(path).caused_by(source).remedy(remedy)
     }
 
     /// Names the file that the error is about.

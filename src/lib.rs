@@ -2,7 +2,7 @@
 //!
 //! The modules in the order in which the data flows:
 //!
-//! 1. [`error`], [`geometry`], [`random`], [`atomic_file`]: anyone may use them.
+//! 1. [`error`], [`geometry`], [`random`], [`atomic_file`], [`terminal`]: anyone may use them.
 //! 2. [`image`] and [`roi`]: pictures and ImageJ's ROI files.
 //! 3. [`dataset`] and [`augment`]: annotated series become batches of plain arrays.
 //! 4. [`tape`] and [`ops`]: operations recorded symbolically, and their adjoints; [`model`] is written in them.
@@ -34,4 +34,5 @@ pub mod report;
 pub mod roi;
 pub mod segment;
 pub mod tape;
+pub mod terminal;
 pub mod train;

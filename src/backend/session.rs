@@ -25,13 +25,30 @@ impl Session {
     ///
     /// # Errors
     /// If a tape cannot be planned or the memory is not there.
-    pub fn new(mut backend: Box<dyn Backend>, tapes: &[&Tape], options: PlanOptions) -> Result<Session> {
+    pub fn new(backend: Box<dyn Backend>, tapes: &[&Tape], options: PlanOptions) -> Result<Session> {
+        let mut session = Session::plan(backend, tapes, options)?;
+        session.allocate()?;
+        Ok(session)
+    }
+
+    /// Plans all tapes. Nothing can be run before [`Session::allocate`], but [`Session::receipt`] says what that will take.
+    ///
+    /// # Errors
+    /// If a tape cannot be planned.
+    pub fn plan(backend: Box<dyn Backend>, tapes: &[&Tape], options: PlanOptions) -> Result<Session> {
         let layout = PersistentLayout::new(tapes);
         let workspace = |instruction: &_, inputs: &[_], outputs: &[_]| backend.workspace_bytes(instruction, inputs, outputs);
         let plans = tapes.iter().map(|tape| Plan::new(tape, &layout, options, &workspace)).collect::<Result<Vec<_>>>()?;
-        let transient_bytes = plans.iter().map(|p| p.transient_bytes()).max().unwrap_or(0);
-        backend.allocate(layout.bytes(), transient_bytes)?;
         Ok(Session { backend, layout, plans })
+    }
+
+    /// Allocates both regions, zeroed.
+    ///
+    /// # Errors
+    /// If the memory is not there.
+    pub fn allocate(&mut self) -> Result<()> {
+        let transient_bytes = self.plans.iter().map(|p| p.transient_bytes()).max().unwrap_or(0);
+        self.backend.allocate(self.layout.bytes(), transient_bytes)
     }
 
     pub fn backend(&self) -> &dyn Backend {

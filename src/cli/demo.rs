@@ -7,11 +7,11 @@ use crate::dataset::splits::Part;
 use crate::dataset::synth::{self, CompositeKind, LayoutKind, SynthOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::predict::evaluate::{self, Report};
-use crate::predict::{self, Follow, Settings};
+use crate::predict::{self, Follow, PredictedSeries, Settings};
+use crate::terminal::say;
 use crate::train;
 use crate::train::config::{Options, Preset};
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -74,11 +74,6 @@ fn stop_if_asked() -> Result<()> {
     if interrupt::requested() { Err(Error::new(ErrorKind::Interrupted, "interrupted")) } else { Ok(()) }
 }
 
-/// Says what happens, on stderr; a stderr that went away is no reason to stop.
-fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
-}
-
 fn refuse_existing(out: &Path) -> Result<()> {
     let is_empty = match std::fs::read_dir(out) {
         Ok(mut entries) => entries.next().is_none(),
@@ -115,7 +110,7 @@ fn evaluate_models(args: &Args, data: &Path, runs: &[PathBuf]) -> Result<BTreeMa
     for run in runs {
         let models = vec![run.clone()];
         let request = evaluate::Request { models, data: data.to_path_buf(), part: Part::Test, settings: settings(args) };
-        let (report, _) = evaluate::run(&request, |_, _| {})?;
+        let report = evaluate::run(&request, |_, _| {})?.report;
         reports.insert(report.organ.clone(), report);
     }
     let text = serde_json::to_string_pretty(&reports).map_err(|e| Error::run("cannot write JSON").caused_by(e))?;
@@ -127,7 +122,8 @@ fn predict_test_series(args: &Args, data: &Path, runs: &[PathBuf], out: &Path) -
     // All models split the same series by the same seed.
     let test = Model::open(&runs[0])?.splits.test;
     let inputs = test.iter().map(|series| data.join(series)).collect();
-    let request = predict::Request { models: runs.to_vec(), inputs, out: out.to_path_buf(), settings: settings(args) };
+    let (models, out) = (runs.to_vec(), out.to_path_buf());
+    let request = predict::Request { models, inputs, grid: None, out, settings: settings(args) };
     predict::run(&request, &mut Silent).map(|_| ())
 }
 
@@ -135,8 +131,11 @@ fn predict_test_series(args: &Args, data: &Path, runs: &[PathBuf], out: &Path) -
 struct Silent;
 
 impl Follow for Silent {
-    fn begin(&mut self, _series: &str, _n_images: usize) {}
+    fn begin(&mut self, _series: &PredictedSeries, _n_images: usize) {}
     fn done(&mut self, _n: usize) {}
+    fn is_interrupted(&self) -> bool {
+        interrupt::requested()
+    }
 }
 
 fn print_results(args: &Args, reports: &BTreeMap<String, Report>, started: Instant) -> Result<()> {

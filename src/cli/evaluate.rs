@@ -5,13 +5,13 @@ use super::{left_out_error, print_json, print_line};
 use crate::dataset::splits::Part;
 use crate::error::Result;
 use crate::metrics::{Evaluation, Scores};
-use crate::predict::evaluate::{Report, Request, run as evaluate};
-use std::io::Write;
+use crate::predict::evaluate::{Outcome, Report, Request, run as evaluate};
+use crate::terminal::{say, say_warnings};
 use std::path::PathBuf;
 
 const AFTER_HELP: &str = "\
-On the data that the model was trained with, its test series are used (or, with --split val, its validation series); on other
-data all series. A picture that a model was trained on is refused. `pixel` is pooled over all sub-images in their own pixels;
+On the data that the model was trained with, its test series are used (or, with --split val, its validation series; series added
+since are left out); on other data all series. A picture that a model was trained on is refused. `pixel` is pooled over all sub-images in their own pixels;
 `object` counts an object as found at an intersection over union of at least 0.5.";
 
 /// Dice, precision, recall and IoU of models on annotated series.
@@ -50,10 +50,17 @@ pub(super) fn run(args: &Args) -> Result<()> {
     };
     let request = Request { models: args.models.clone(), data: args.data.clone(), part, settings: args.inference.settings() };
     let mut progress = None;
-    let (report, left_out) = evaluate(&request, |done, of| {
+    let Outcome { report, left_out, warnings } = evaluate(&request, |done, of| {
         progress.get_or_insert_with(|| bar(of, "sub-images")).set_position(done as u64);
     })?;
     progress.inspect(indicatif::ProgressBar::finish_and_clear);
+    say_warnings(&warnings);
+    if let [first, rest @ ..] = &report.series_not_in_split[..] {
+        let n_more = rest.len();
+        say(&format!(
+            "note: {first} and {n_more} more series came after the run's split was written; they are not evaluated here"
+        ));
+    }
     if args.json {
         print_json(&report)?;
     } else {
@@ -61,7 +68,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     }
     if args.keep_going {
         for error in &left_out {
-            let _ = writeln!(std::io::stderr(), "left out: {error}");
+            say(&format!("left out: {error}"));
         }
         return Ok(());
     }

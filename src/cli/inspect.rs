@@ -37,7 +37,7 @@ fn describe(findings: &Findings) -> String {
         Layout::Listed => "pictures listed by dataset.toml",
     };
     let mut lines = vec![
-        format!("data     {}", findings.root.display()),
+        format!("data     {}", findings.root),
         format!("layout   {layout}"),
         format!("series   {}, organs: {}", findings.series.len(), list_or(&findings.organs, "none annotated")),
     ];
@@ -56,17 +56,7 @@ fn describe(findings: &Findings) -> String {
 
 fn describe_series(series: &SeriesFindings, lines: &mut Vec<String>) {
     lines.push(series.name.clone());
-    let mut source = format!("  {}", series.source);
-    if let Some(grid) = &series.grid {
-        source += &format!(
-            ", {} rows x {} columns of {} x {} px, border {} px",
-            grid.rows, grid.columns, grid.cell[0], grid.cell[1], grid.border
-        );
-        if !grid.blank.is_empty() {
-            source += &format!(", blank: {}", list_or(&grid.blank, ""));
-        }
-    }
-    lines.push(format!("{source}; {}", series.source_reason));
+    lines.push(format!("  {}; {}", series.description, series.source_reason));
     let sizes: Vec<String> = series.sizes.iter().map(|s| format!("{} x {} px ({})", s.width, s.height, s.count)).collect();
     lines.push(format!("  {} sub-images: {}", series.sub_images, list_or(&sizes, "none readable")));
     if let Some(coordinates) = series.coordinates {

@@ -1,6 +1,7 @@
-//! Ctrl-C: the first press asks to stop after the step and save, the second one ends the program at once.
+//! Ctrl-C: where there is something to save, the first press asks to stop after the step and save, the second one ends the program
+//! at once; elsewhere the first one does.
 
-use std::io::Write;
+use crate::terminal::say;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,12 +15,18 @@ pub(super) fn watch() {
             if REQUESTED.swap(true, Ordering::Relaxed) {
                 std::process::exit(130);
             }
-            let _ = writeln!(std::io::stderr(), "stopping after this step (Ctrl-C again: at once, without saving)");
+            say("stopping after this step (Ctrl-C again: at once, without saving)");
         });
         if let Err(error) = installed {
-            let _ = writeln!(std::io::stderr(), "warning: Ctrl-C will not save the state: {error}");
+            say(&format!("warning: Ctrl-C will not save the state: {error}"));
         }
     });
+}
+
+/// For commands that have nothing to save: Ctrl-C ends the program with its exit code. Files are written whole or not at all.
+pub(super) fn end_at_once() {
+    // Without the handler the signal itself ends the program, which shells report as 130 too.
+    let _ = ctrlc::set_handler(|| std::process::exit(130));
 }
 
 /// Whether Ctrl-C was pressed.

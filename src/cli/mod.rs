@@ -16,6 +16,7 @@ mod synth;
 mod train;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::terminal::say;
 use clap::{Parser, Subcommand};
 use std::io::Write;
 use std::process::ExitCode;
@@ -57,14 +58,16 @@ pub fn main() -> ExitCode {
     match dispatch(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Not `eprintln!`: a stderr that went away is no reason to panic.
-            let _ = writeln!(std::io::stderr(), "error: {error}");
+            say(&format!("error: {error}"));
             ExitCode::from(error.kind().exit_code())
         }
     }
 }
 
 fn dispatch(command: Command) -> Result<()> {
+    if !matches!(command, Command::Demo(_) | Command::Train(_) | Command::Predict(_)) {
+        interrupt::end_at_once();
+    }
     match command {
         Command::Demo(args) => demo::run(&args),
         Command::Synth(args) => synth::run(&args),

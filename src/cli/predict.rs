@@ -1,16 +1,18 @@
 //! `predict`: ROI files, masks and overlays for new series.
 
-use super::{left_out_error, print_json, print_line};
+use super::{interrupt, left_out_error, print_json, print_line};
+use crate::dataset::manifest::GridSpec;
 use crate::error::Result;
-use crate::predict::{Follow, Outcome, Request, Settings, run as predict};
+use crate::predict::{Follow, Outcome, PredictedSeries, Request, Settings, run as predict};
+use crate::terminal::say;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::Write;
 use std::path::PathBuf;
 
 const AFTER_HELP: &str = "\
 Examples:
   unet-engine predict --model runs/heart litter-12.tif --out predictions
   unet-engine predict --model runs/heart --model runs/liver --model runs/placenta new-series/ --out predictions
+  unet-engine predict --model runs/heart litter-13.png --grid 5x7 --border 2 --out predictions
 
 Models of the same organ form an ensemble. For each series there are <organ>_RoiSet.zip (coordinates of the sub-images, with
 stack positions for stacks and for the stack that a composite makes), <organ>_composite_RoiSet.zip (where they lie in a
@@ -29,6 +31,12 @@ pub(super) struct Args {
     /// Folder to write.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// Rows and columns of the composites, such as 5x7 [default: as dataset.toml says, else found in the pixels].
+    #[arg(long, value_name = "ROWSxCOLUMNS", value_parser = grid)]
+    grid: Option<(usize, usize)>,
+    /// Pixels between the sub-images of the composites; goes with --grid.
+    #[arg(long, value_name = "PIXELS", default_value_t = 0, requires = "grid", value_parser = clap::value_parser!(u16).range(..=1000))]
+    border: u16,
     #[command(flatten)]
     inference: Inference,
     /// Exit with 0 even if some pictures could not be read and were left out.
@@ -67,10 +75,19 @@ fn probability(text: &str) -> std::result::Result<f32, String> {
     value.ok_or_else(|| "expected a number above 0, at most 1".to_string())
 }
 
+fn grid(text: &str) -> std::result::Result<(usize, usize), String> {
+    let numbers = text.split_once('x').and_then(|(rows, columns)| Some((rows.parse().ok()?, columns.parse().ok()?)));
+    let legal = numbers.filter(|(rows, columns)| (1..=1000).contains(rows) && (1..=1000).contains(columns));
+    legal.ok_or_else(|| "expected rows and columns from 1 to 1000, such as 5x7".to_string())
+}
+
 pub(super) fn run(args: &Args) -> Result<()> {
+    interrupt::watch();
+    let border = usize::from(args.border);
     let request = Request {
         models: args.models.clone(),
         inputs: args.inputs.clone(),
+        grid: args.grid.map(|(rows, columns)| GridSpec { rows, columns, border }),
         out: args.out.clone(),
         settings: args.inference.settings(),
     };
@@ -78,7 +95,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     report(args, &outcome)?;
     if args.keep_going {
         for error in &outcome.left_out {
-            let _ = writeln!(std::io::stderr(), "left out: {error}");
+            say(&format!("left out: {error}"));
         }
         return Ok(());
     }
@@ -86,17 +103,18 @@ pub(super) fn run(args: &Args) -> Result<()> {
 }
 
 fn report(args: &Args, outcome: &Outcome) -> Result<()> {
+    let n_sub_images: usize = outcome.series.iter().map(|series| series.sub_images).sum();
     if args.json {
         let objects: serde_json::Map<_, _> = outcome.n_objects.iter().map(|(organ, n)| (organ.clone(), (*n).into())).collect();
         let left_out: Vec<String> = outcome.left_out.iter().map(ToString::to_string).collect();
         return print_json(&serde_json::json!({
-            "out": args.out.display().to_string(), "series": outcome.n_series, "sub_images": outcome.n_sub_images, "objects": objects,
-            "left_out": left_out, "device": outcome.device,
+            "out": args.out.display().to_string(), "series": outcome.series.len(), "sub_images": n_sub_images, "objects": objects,
+            "left_out": left_out, "device": outcome.device, "inputs": outcome.series,
         }));
     }
     let objects: Vec<String> = outcome.n_objects.iter().map(|(organ, n)| format!("{organ} {n}")).collect();
     let found = objects.join(", ");
-    print_line(&format!("{} series, {} sub-images; objects: {found}", outcome.n_series, outcome.n_sub_images))?;
+    print_line(&format!("{} series, {n_sub_images} sub-images; objects: {found}", outcome.series.len()))?;
     print_line(&args.out.display().to_string())
 }
 
@@ -104,15 +122,21 @@ fn report(args: &Args, outcome: &Outcome) -> Result<()> {
 struct Bar(Option<ProgressBar>);
 
 impl Follow for Bar {
-    fn begin(&mut self, series: &str, n_images: usize) {
+    fn begin(&mut self, series: &PredictedSeries, n_images: usize) {
         self.0.take().inspect(ProgressBar::finish_and_clear);
-        self.0 = Some(bar(n_images, series));
+        // Whoever sees how a composite is cut also sees when it is cut wrongly.
+        say(&format!("{}: {}; {}", series.name, series.source, series.reason));
+        self.0 = Some(bar(n_images, &series.name));
     }
 
     fn done(&mut self, n: usize) {
         if let Some(bar) = &self.0 {
             bar.set_position(n as u64);
         }
+    }
+
+    fn is_interrupted(&self) -> bool {
+        interrupt::requested()
     }
 }
 

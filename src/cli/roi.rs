@@ -5,6 +5,7 @@ use crate::atomic_file;
 use crate::error::{Error, ErrorKind, Result};
 use crate::geometry::Mask;
 use crate::roi::{Roi, archive};
+use crate::terminal::say;
 use image::ImageEncoder;
 use std::path::{Path, PathBuf};
 
@@ -99,7 +100,7 @@ fn info(files: &[PathBuf], json: bool) -> Result<()> {
                     }
                 }
                 if !archive.skipped.is_empty() {
-                    eprintln!("{}: {} entries that are no ROI files were skipped", file.display(), archive.skipped.len());
+                    say(&format!("{}: {} entries that are no ROI files were skipped", file.display(), archive.skipped.len()));
                 }
             }
         }
@@ -129,7 +130,7 @@ fn print_table(rows: &[Row]) -> Result<()> {
 /// Names every error but the last on stderr, and returns that one.
 fn finish(mut errors: Vec<Error>) -> Result<()> {
     let last = errors.pop();
-    errors.iter().for_each(|error| eprintln!("error: {error}"));
+    errors.iter().for_each(|error| say(&format!("error: {error}")));
     last.map_or(Ok(()), Err)
 }
 

@@ -2,6 +2,7 @@
 
 use crate::dataset::synth::{self, CompositeKind, LayoutKind, SynthOptions};
 use crate::error::Result;
+use crate::terminal::say;
 use std::path::PathBuf;
 
 /// Write a synthetic data set with ROI annotations.
@@ -31,6 +32,6 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let &Args { series, seed, layout, composite, size, .. } = args;
     let options = SynthOptions { out: args.out.clone(), n_series: series as usize, seed, layout, composite, size };
     synth::write(&options)?;
-    eprintln!("wrote {series} series of 35 sub-images to {}", args.out.display());
+    say(&format!("wrote {series} series of 35 sub-images to {}", args.out.display()));
     Ok(())
 }

@@ -10,6 +10,7 @@ use crate::atomic_file;
 use crate::error::Result;
 use crate::geometry::Mask;
 use crate::image::Gray;
+use crate::terminal::say;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
@@ -86,7 +87,7 @@ fn store(path: &Path, samples: &[Sample]) {
     let Some(folder) = path.parent() else { return };
     let written = std::fs::create_dir_all(folder).is_ok() && atomic_file::write(path, &encode(samples)).is_ok();
     if !written {
-        eprintln!("note: the cache in {} cannot be written; pictures are decoded anew each time", folder.display());
+        say(&format!("note: the cache in {} cannot be written; pictures are decoded anew each time", folder.display()));
     }
 }
 

@@ -5,13 +5,15 @@ use super::load;
 use super::manifest::Coordinates;
 use super::{Annotation, Dataset, Series, Source};
 use serde::Serialize;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::Path;
 
 /// Everything that `inspect` says.
 #[derive(Debug, Serialize)]
 pub struct Findings {
-    pub root: PathBuf,
+    /// Where the data lie; a name that is not UTF-8 is shown as near as it can be, since JSON holds nothing else.
+    pub root: String,
     pub layout: Layout,
     pub organs: Vec<String>,
     pub series: Vec<SeriesFindings>,
@@ -27,7 +29,10 @@ pub struct SeriesFindings {
     pub name: String,
     /// `composite`, `stack`, `folder` or `single`.
     pub source: &'static str,
-    pub files: Vec<PathBuf>,
+    /// The same in words, with the grid; for the text.
+    #[serde(skip)]
+    pub description: String,
+    pub files: Vec<String>,
     pub grid: Option<GridFindings>,
     /// How the source was recognised.
     pub source_reason: String,
@@ -77,21 +82,22 @@ impl Findings {
     /// Reads the whole data set, past the cache, and says what is there.
     pub fn of(dataset: &Dataset) -> Findings {
         let mut findings = Findings {
-            root: dataset.root.clone(),
+            root: shown(&dataset.root),
             layout: dataset.layout,
             organs: dataset.organs(),
             series: Vec::new(),
             warnings: dataset.warnings.clone(),
             errors: dataset.broken.clone(),
         };
-        let mut first_of = HashMap::new();
+        let mut repeated = Repeated::default();
         for series in &dataset.series {
-            findings.add(series, &mut first_of);
+            findings.add(series, &mut repeated);
         }
+        findings.warnings.extend(repeated.warnings());
         findings
     }
 
-    fn add(&mut self, series: &Series, first_of: &mut HashMap<[u8; 32], (String, usize)>) {
+    fn add(&mut self, series: &Series, repeated: &mut Repeated) {
         self.warnings.extend(series.warnings.iter().cloned());
         let mut found = SeriesFindings::of_source(series);
         let images = match series.sub_images() {
@@ -111,19 +117,13 @@ impl Findings {
                 }
             };
             found.count_size(image.width, image.height);
-            let here = (series.name.clone(), number);
-            let first = first_of.entry(load::digest(&image)).or_insert_with(|| here.clone());
-            if *first != here {
-                let message =
-                    format!("{}, sub-image {number}: the same picture as {}, sub-image {}", series.name, first.0, first.1);
-                self.warnings.push(message);
-            }
+            repeated.see(load::digest(&image), &series.name, number);
         }
         for (organ, annotation) in &series.annotations {
             let counted = self.count(series, organ, annotation);
             found.organs.insert(organ.clone(), counted);
         }
-        if series.annotations.is_empty() {
+        if series.annotations.is_empty() && !series.is_ambiguous() {
             self.warnings.push(format!("{}: pictures without any annotation; not used for training", series.name));
         }
         self.series.push(found);
@@ -155,6 +155,41 @@ impl Findings {
     }
 }
 
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// Pictures that are there more than once, by the two series: copied series are common, and deserve one line.
+#[derive(Default)]
+struct Repeated {
+    first_of: HashMap<[u8; 32], (String, usize)>,
+    /// (series, series of the first copy) with the numbers of the two sub-images.
+    pairs: BTreeMap<(String, String), Vec<(usize, usize)>>,
+}
+
+impl Repeated {
+    fn see(&mut self, digest: [u8; 32], series: &str, number: usize) {
+        match self.first_of.entry(digest) {
+            Entry::Vacant(free) => _ = free.insert((series.to_owned(), number)),
+            Entry::Occupied(first) => {
+                let (first_series, first_number) = first.get();
+                self.pairs.entry((series.to_owned(), first_series.clone())).or_default().push((number, *first_number));
+            }
+        }
+    }
+
+    fn warnings(self) -> impl Iterator<Item = String> {
+        self.pairs.into_iter().map(|((series, first_series), numbers)| {
+            let (number, first) = numbers[0];
+            let more = match numbers.len() - 1 {
+                0 => String::new(),
+                n => format!(" (and {n} more of the same two series)"),
+            };
+            format!("{series}, sub-image {number}: the same picture as {first_series}, sub-image {first}{more}")
+        })
+    }
+}
+
 impl SeriesFindings {
     fn of_source(series: &Series) -> SeriesFindings {
         let source = match &series.source {
@@ -176,7 +211,8 @@ impl SeriesFindings {
         SeriesFindings {
             name: series.name.clone(),
             source,
-            files: series.source.files().to_vec(),
+            description: series.source.describe(),
+            files: series.source.files().iter().map(|file| shown(file)).collect(),
             grid,
             source_reason: series.source_reason.clone(),
             sub_images: series.len(),

@@ -85,8 +85,14 @@ pub fn find(root: &Path, manifest: &Manifest) -> Result<Found> {
         None => series_folders(root, manifest)?,
     };
     if found.candidates.is_empty() {
-        return Err(Error::data(root, "expected folders of series (a composite and a folder of ROIs per organ) or images with RoiSet folders, found neither")
-            .remedy("see docs/data-layouts.md, or describe the folder in a dataset.toml"));
+        let error = Error::data(
+            root,
+            "expected folders of series (a composite and a folder of ROIs per organ) or images with RoiSet folders, found neither",
+        );
+        return Err(match folder_of_series(root)? {
+            Some(deeper) => error.remedy(format!("the series lie one level deeper: give {}", deeper.display())),
+            None => error.remedy("see docs/data-layouts.md, or describe the folder in a dataset.toml"),
+        });
     }
     found.candidates.sort_by(|a, b| names::natural_order(&a.name, &b.name));
     Ok(found)
@@ -170,6 +176,9 @@ impl SeriesFolder {
         let mut organs: BTreeMap<String, Vec<RoiFile>> = BTreeMap::new();
         for sub in &listing.folders {
             let inside = list(sub)?;
+            if is_series(&inside)? {
+                continue;
+            }
             let roi_files = inside.files.iter().filter(|f| names::is_roi_file(f));
             let roi_files: Vec<RoiFile> = roi_files.map(|f| RoiFile { path: f.clone(), word: None }).collect();
             let inner: Vec<PathBuf> = inside.files.iter().filter(|f| is_picture(f)).cloned().collect();
@@ -193,6 +202,31 @@ impl SeriesFolder {
         }
         candidate
     }
+}
+
+/// Whether a folder holds what a series does: pictures, and a folder of ROI files.
+fn is_series(listing: &Listing) -> Result<bool> {
+    if !listing.files.iter().any(|f| is_picture(f)) {
+        return Ok(false);
+    }
+    for folder in &listing.folders {
+        if list(folder)?.files.iter().any(|f| names::is_roi_file(f)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The first folder in `root` that holds folders of series.
+fn folder_of_series(root: &Path) -> Result<Option<PathBuf>> {
+    for folder in list(root)?.folders {
+        for inner in list(&folder)?.folders {
+            if is_series(&list(&inner)?)? {
+                return Ok(Some(folder));
+            }
+        }
+    }
+    Ok(None)
 }
 
 fn is_mask_folder(name: &str) -> bool {

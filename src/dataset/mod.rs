@@ -15,6 +15,7 @@ mod source;
 pub mod splits;
 pub mod synth;
 
+pub use load::Loaded;
 pub use open::open_input;
 pub use source::Source;
 
@@ -74,6 +75,11 @@ impl Series {
         self.len() == 0
     }
 
+    /// Whether there are annotations that cannot be used, since it is not known in whose coordinates they are drawn.
+    pub fn is_ambiguous(&self) -> bool {
+        self.coordinates.is_none() && !self.coordinates_reason.is_empty() && matches!(self.source, Source::Composite { .. })
+    }
+
     /// Reads the sub-images, with their numbers in the series (from 1; the numbers of blank cells are skipped). One that cannot be
     /// read is an error in its place.
     ///
@@ -104,39 +110,47 @@ impl Dataset {
 
     /// All sub-images of the series that are annotated for `organ`, in order of (series, sub-image), with their masks; through the
     /// cache in the user's cache folder. What is broken is left out and returned beside the samples, with everything that opening
-    /// the data set found to be broken.
+    /// the data set found to be broken; so are the warnings about the series that are annotated for the organ.
     ///
     /// # Errors
     /// If no series is annotated for the organ (names those that are), or if nothing of it can be read.
-    pub fn samples(&self, organ: &str) -> Result<(Vec<Sample>, Vec<Error>)> {
+    pub fn samples(&self, organ: &str) -> Result<Loaded> {
+        let mut all = Loaded {
+            broken: self.broken.iter().map(|text| Error::new(ErrorKind::Data, text.clone())).collect(),
+            ..Loaded::default()
+        };
         let annotated: Vec<(&Series, &Annotation)> =
             self.series.iter().filter_map(|s| s.annotations.get(organ).map(|a| (s, a))).collect();
         if annotated.is_empty() {
             let organs = self.organs();
-            let message = format!("no series is annotated for {organ}; annotated here: {}", organs.join(", "));
+            if organs.is_empty() && !all.broken.is_empty() {
+                return Err(all.broken.swap_remove(0));
+            }
+            let here = if organs.is_empty() { "nothing".to_owned() } else { organs.join(", ") };
+            let message = format!("no series is annotated for {organ}; annotated here: {here}");
             let error = Error::data(&self.root, message);
             return Err(match manifest::closest(organ, organs.iter().map(String::as_str)) {
                 Some(similar) => error.remedy(format!("did you mean --organ {similar}?")),
                 None => error.remedy("run `unet-engine inspect` to see what was found"),
             });
         }
-        let mut broken: Vec<Error> = self.broken.iter().map(|text| Error::new(ErrorKind::Data, text.clone())).collect();
-        let mut samples = Vec::new();
         let folder = cache::folder();
         for (series, annotation) in annotated {
             match cache::load(folder.as_deref(), series, annotation) {
                 Ok(loaded) => {
-                    samples.extend(loaded.samples);
-                    broken.extend(loaded.broken);
+                    all.warnings.extend(series.warnings.iter().cloned());
+                    all.samples.extend(loaded.samples);
+                    all.broken.extend(loaded.broken);
+                    all.warnings.extend(loaded.warnings);
                 }
-                Err(error) => broken.push(error),
+                Err(error) => all.broken.push(error),
             }
         }
-        match broken.pop() {
-            Some(first) if samples.is_empty() => Err(first),
+        match all.broken.pop() {
+            Some(error) if all.samples.is_empty() => Err(error),
             last => {
-                broken.extend(last);
-                Ok((samples, broken))
+                all.broken.extend(last);
+                Ok(all)
             }
         }
     }

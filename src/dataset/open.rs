@@ -12,22 +12,24 @@ impl Dataset {
     /// Finds the layout, the series and their annotations; reads `dataset.toml` if there is one. `path` is the data folder, or a TOML
     /// file with a `root`, for folders that cannot be written to. Reads the pixels of composites only, to find their grids.
     ///
+    /// A series whose coordinates are ambiguous has no annotations, and is named in [`Dataset::broken`].
+    ///
     /// # Errors
-    /// If nothing that looks like a data set is there; if `dataset.toml` is wrong; if coordinates are ambiguous.
+    /// If nothing that looks like a data set is there, or if `dataset.toml` is wrong.
     pub fn open(path: &Path) -> Result<Dataset> {
         let (root, manifest) = root_and_manifest(path)?;
         let found = layout::find(&root, &manifest)?;
+        check_series_names(&root, &found.candidates, &manifest)?;
         let mut dataset =
             Dataset { root, layout: found.layout, series: Vec::new(), warnings: found.warnings, broken: Vec::new() };
         for candidate in found.candidates {
-            dataset.add(candidate, &manifest)?;
+            dataset.add(candidate, &manifest);
         }
-        check_series_names(&dataset, &manifest)?;
         check_organs(&mut dataset);
         Ok(dataset)
     }
 
-    fn add(&mut self, candidate: Candidate, manifest: &Manifest) -> Result<()> {
+    fn add(&mut self, candidate: Candidate, manifest: &Manifest) {
         let given = match self.layout {
             // Listed pictures are sub-images unless a grid is given.
             Layout::Listed => Some(manifest.grid_of(&candidate.name).unwrap_or(GridSpec { rows: 1, columns: 1, border: 0 })),
@@ -37,10 +39,15 @@ impl Dataset {
             Ok(found) => found,
             Err(error) => {
                 self.broken.push(error.to_string());
-                return Ok(());
+                return;
             }
         };
-        let paired = pair::pair(&candidate.name, &source, &candidate.organs, manifest.coordinates_of(&candidate.name))?;
+        let given = manifest.coordinates_of(&candidate.name);
+        let paired = pair::pair(&candidate.name, &source, &candidate.organs, given).unwrap_or_else(|error| pair::Paired {
+            reason: "ambiguous: the annotations are not used until dataset.toml gives the coordinates".to_owned(),
+            broken: vec![error.to_string()],
+            ..pair::Paired::default()
+        });
         let mut annotations: BTreeMap<String, Annotation> =
             paired.organs.into_iter().map(|(organ, rois)| (organ, Annotation::Rois(rois))).collect();
         for (organ, spec) in manifest.organ.iter().filter(|(_, spec)| spec.mask.is_some()) {
@@ -58,7 +65,6 @@ impl Dataset {
             coordinates_reason: paired.reason,
             warnings,
         });
-        Ok(())
     }
 }
 
@@ -91,12 +97,11 @@ fn source_of(pictures: &[PathBuf], given: Option<GridSpec>) -> Result<(Source, S
 }
 
 /// A series named in `dataset.toml` must be there.
-fn check_series_names(dataset: &Dataset, manifest: &Manifest) -> Result<()> {
+fn check_series_names(root: &Path, candidates: &[Candidate], manifest: &Manifest) -> Result<()> {
     for name in manifest.series.keys() {
-        let known = || dataset.series.iter().map(|s| s.name.as_str());
-        // A broken series is reported as such already.
-        if dataset.broken.is_empty() && !known().any(|k| k == name) {
-            let error = Error::data(&dataset.root, format!("dataset.toml describes the series {name}, which is not there"));
+        let known = || candidates.iter().map(|c| c.name.as_str());
+        if !known().any(|k| k == name) {
+            let error = Error::data(root, format!("dataset.toml describes the series {name}, which is not there"));
             return Err(match manifest::closest(name, known()) {
                 Some(similar) => error.remedy(format!("did you mean [series.{similar}]?")),
                 None => error.remedy("correct or remove that section"),
@@ -109,44 +114,42 @@ fn check_series_names(dataset: &Dataset, manifest: &Manifest) -> Result<()> {
 /// Says which series lack an organ that others have.
 fn check_organs(dataset: &mut Dataset) {
     let organs = dataset.organs();
-    for series in &mut dataset.series {
+    for series in dataset.series.iter().filter(|s| !s.is_ambiguous()) {
         let missing: Vec<&str> = organs.iter().filter(|o| !series.annotations.contains_key(*o)).map(String::as_str).collect();
         if !missing.is_empty() {
-            let message = format!("{}: not annotated for {}: left out for it", series.name, missing.join(", "));
-            series.warnings.push(message);
+            dataset.warnings.push(format!("{}: not annotated for {}: left out for it", series.name, missing.join(", ")));
         }
     }
 }
 
-/// Finds the series in an input of `predict`: a composite, a stack, a folder of pictures, a folder of series, or a single picture.
+/// Finds the series in an input of `predict`: a composite, a stack, a folder of pictures, a folder of series, or a single picture. The
+/// grid of composites is `grid`, else what a `dataset.toml` in the folder or above it says, else found in the pixels.
 ///
 /// # Errors
 /// If there is no picture, or if it cannot be read.
-pub fn open_input(path: &Path) -> Result<Vec<Series>> {
-    if path.is_file() {
-        if path.extension().is_some_and(|e| e == "toml") {
-            return Ok(Dataset::open(path)?.series);
-        }
-        return Ok(vec![unannotated(picture_name(path), std::slice::from_ref(&path.to_path_buf()), None)?]);
-    }
-    let file = path.join(manifest::FILE_NAME);
-    let manifest = if file.is_file() { Manifest::read(&file)? } else { Manifest::default() };
-    if manifest.images.is_some() || manifest.root.is_some() {
+pub fn open_input(path: &Path, grid: Option<GridSpec>) -> Result<Vec<Series>> {
+    let is_toml = path.is_file() && path.extension().is_some_and(|e| e == "toml");
+    let manifest = if is_toml { Manifest::read(path)? } else { nearest_manifest(path)? };
+    let is_own = is_toml || path.join(manifest::FILE_NAME).is_file();
+    if is_toml || is_own && (manifest.images.is_some() || manifest.root.is_some()) {
         return Ok(Dataset::open(path)?.series);
+    }
+    let opener = Opener { manifest, grid };
+    if path.is_file() {
+        return Ok(vec![opener.picture(path)?]);
     }
     let listing = layout::list(path)?;
     let pictures: Vec<PathBuf> = listing.files.into_iter().filter(|f| is_picture(f)).collect();
     if !pictures.is_empty() {
-        return series_of_pictures(path, &pictures, &manifest);
+        return opener.pictures(path, &pictures);
     }
     let mut series = Vec::new();
     for folder in &listing.folders {
-        let pictures = layout::pictures_of_series(folder, &manifest)?;
+        let pictures = layout::pictures_of_series(folder, &opener.manifest)?;
         if !pictures.is_empty() {
-            let name = names::file_name(folder);
-            let given = manifest.grid_of(&name);
             // The folder's name says which series it is, the error which of its pictures cannot be read.
-            series.push(unannotated(name.clone(), &pictures, given).unwrap_or_else(|_| unread(name, &pictures[0])));
+            let name = names::file_name(folder);
+            series.push(opener.series(&name, &pictures, &name).unwrap_or_else(|_| unread(name, &pictures[0])));
         }
     }
     if series.is_empty() {
@@ -157,22 +160,58 @@ pub fn open_input(path: &Path) -> Result<Vec<Series>> {
     Ok(series)
 }
 
-/// Pictures in one folder: each is a series if the first that can be read is a stack or a composite, else they are one series.
-fn series_of_pictures(folder: &Path, pictures: &[PathBuf], manifest: &Manifest) -> Result<Vec<Series>> {
-    let open = |picture: &PathBuf| {
-        let name = picture_name(picture);
-        let given = manifest.grid_of(&name);
-        unannotated(name, std::slice::from_ref(picture), given)
-    };
-    if let [picture] = pictures {
-        return Ok(vec![open(picture)?]);
+/// The `dataset.toml` that describes `path`: in the folder itself, its parent, or (of a file) the parent's parent.
+fn nearest_manifest(path: &Path) -> Result<Manifest> {
+    let full = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let files = full.ancestors().skip(usize::from(path.is_file())).take(2).map(|folder| folder.join(manifest::FILE_NAME));
+    files.into_iter().find(|file| file.is_file()).map_or(Ok(Manifest::default()), |file| Manifest::read(&file))
+}
+
+/// Opens pictures without annotations.
+struct Opener {
+    manifest: Manifest,
+    grid: Option<GridSpec>,
+}
+
+impl Opener {
+    /// A series of `pictures`; `folder` is the name by which `dataset.toml` may know it, too.
+    fn series(&self, name: &str, pictures: &[PathBuf], folder: &str) -> Result<Series> {
+        let named = |name: &str| self.manifest.series.get(name).and_then(|series| series.grid);
+        let given = self.grid.or_else(|| named(name)).or_else(|| named(folder)).or(self.manifest.grid);
+        let (source, source_reason) = source_of(pictures, given)?;
+        Ok(series(name.to_owned(), source, source_reason))
     }
-    let first = pictures.iter().find_map(|picture| open(picture).ok());
-    if first.is_none_or(|series| matches!(series.source, Source::Single { .. })) {
-        let full = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
-        return Ok(vec![unannotated(names::file_name(&full), pictures, None)?]);
+
+    fn picture(&self, file: &Path) -> Result<Series> {
+        let full = std::path::absolute(file).unwrap_or_else(|_| file.to_path_buf());
+        let folder = full.parent().map(names::file_name).unwrap_or_default();
+        self.series(&picture_name(file), std::slice::from_ref(&file.to_path_buf()), &folder)
     }
-    Ok(pictures.iter().map(|picture| open(picture).unwrap_or_else(|_| unread(picture_name(picture), picture))).collect())
+
+    /// Pictures in one folder: a stack or a composite is a series by itself, single pictures are one series together.
+    fn pictures(&self, folder: &Path, pictures: &[PathBuf]) -> Result<Vec<Series>> {
+        if let [picture] = pictures {
+            return Ok(vec![self.picture(picture)?]);
+        }
+        let mut several = Vec::new();
+        let mut singles = Vec::new();
+        for picture in pictures {
+            match self.picture(picture) {
+                Ok(series) if !matches!(series.source, Source::Single { .. }) => several.push(series),
+                // What cannot be read is named when the series is read.
+                Ok(_) | Err(_) => singles.push(picture.clone()),
+            }
+        }
+        if !singles.is_empty() {
+            let full = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
+            let name = names::file_name(&full);
+            several.push(match &singles[..] {
+                [only] => self.picture(only).unwrap_or_else(|_| unread(picture_name(only), only)),
+                _ => self.series(&name, &singles, &name)?,
+            });
+        }
+        Ok(several)
+    }
 }
 
 /// A series whose picture cannot be read, among others that can: reading its sub-images says so, and the rest goes on.
@@ -188,11 +227,6 @@ fn picture_name(file: &Path) -> String {
     }
     let full = std::path::absolute(file).unwrap_or_else(|_| file.to_path_buf());
     full.parent().map(names::file_name).filter(|name| !name.is_empty()).unwrap_or(stem)
-}
-
-fn unannotated(name: String, pictures: &[PathBuf], given: Option<GridSpec>) -> Result<Series> {
-    let (source, source_reason) = source_of(pictures, given)?;
-    Ok(series(name, source, source_reason))
 }
 
 fn series(name: String, source: Source, source_reason: String) -> Series {

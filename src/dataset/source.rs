@@ -60,6 +60,21 @@ impl Source {
         Ok((Source::Composite { file, grid }, "given in dataset.toml".to_owned()))
     }
 
+    /// What it is, in words: `composite, 5 rows x 7 columns of 224 x 224 px, border 2 px`.
+    pub fn describe(&self) -> String {
+        match self {
+            Source::Composite { grid, .. } => {
+                let Grid { rows, columns, cell: [width, height], border, .. } = grid;
+                let blank: Vec<String> = grid.blank.iter().map(|cell| (cell + 1).to_string()).collect();
+                let blank = if blank.is_empty() { String::new() } else { format!(", blank: {}", blank.join(", ")) };
+                format!("composite, {rows} rows x {columns} columns of {width} x {height} px, border {border} px{blank}")
+            }
+            Source::Stack { pages, .. } => format!("stack of {pages} pages"),
+            Source::Folder { files } => format!("folder of {} pictures", files.len()),
+            Source::Single { .. } => "single picture".to_owned(),
+        }
+    }
+
     /// The files that hold the pictures.
     pub fn files(&self) -> &[PathBuf] {
         match self {

@@ -2,12 +2,12 @@
 
 use super::ensemble::{Ensemble, Settings, hex};
 use crate::dataset::splits::Part;
-use crate::dataset::{Dataset, Sample};
+use crate::dataset::{Dataset, Loaded, Sample};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Gray;
 use crate::metrics::{Evaluation, ImageCounts, SeriesEvaluation, evaluate, image_counts};
 use serde::Serialize;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
 
 /// Sub-images whose probabilities are held in memory at a time.
@@ -36,14 +36,24 @@ pub struct Report {
     pub threshold: f32,
     pub min_area: usize,
     pub series: Vec<SeriesEvaluation>,
+    /// Annotated series that came to the run's own data after its split was written: no part of the answer.
+    pub series_not_in_split: Vec<String>,
 }
 
-/// Evaluates. The second value names pictures and annotations that could not be read; `progress` hears how many of how many
-/// sub-images are done.
+/// A report, with what went wrong beside it.
+#[derive(Debug)]
+pub struct Outcome {
+    pub report: Report,
+    /// Pictures and annotations that could not be read.
+    pub left_out: Vec<Error>,
+    pub warnings: Vec<String>,
+}
+
+/// Evaluates. `progress` hears how many of how many sub-images are done.
 ///
 /// # Errors
 /// If the models are of several organs, if the data cannot be read or hold no such organ, or if a picture was trained on.
-pub fn run(request: &Request, mut progress: impl FnMut(usize, usize)) -> Result<(Report, Vec<Error>)> {
+pub fn run(request: &Request, mut progress: impl FnMut(usize, usize)) -> Result<Outcome> {
     let mut ensembles = Ensemble::open_all(&request.models, &request.settings)?;
     if ensembles.len() != 1 {
         let organs: Vec<&str> = ensembles.iter().map(|e| e.organ.as_str()).collect();
@@ -51,7 +61,7 @@ pub fn run(request: &Request, mut progress: impl FnMut(usize, usize)) -> Result<
             .remedy("evaluate each organ by itself; models of one organ form an ensemble"));
     }
     let mut ensemble = ensembles.remove(0);
-    let (samples, left_out) = Dataset::open(&request.data)?.samples(&ensemble.organ)?;
+    let Loaded { samples, broken, warnings } = Dataset::open(&request.data)?.samples(&ensemble.organ)?;
     let (chosen, split) = choose(&ensemble, &samples, request)?;
     ensemble.refuse_seen(&chosen, split == "val")?;
     let mut counts = Vec::with_capacity(chosen.len());
@@ -69,18 +79,21 @@ pub fn run(request: &Request, mut progress: impl FnMut(usize, usize)) -> Result<
         threshold: ensemble.point.threshold,
         min_area: ensemble.point.min_area,
         series: by_series(&chosen, &counts),
+        series_not_in_split: if split == "all" { Vec::new() } else { not_in_split(&ensemble, &samples) },
     };
-    Ok((report, left_out))
+    Ok(Outcome { report, left_out: broken, warnings })
 }
 
 /// The samples to evaluate on: the wished part of the split if these are the first model's own data, else all.
 ///
-/// They are its own when every sample belongs to its split and it has seen any of them: series of other data may be called the same.
+/// They are its own when it was trained on any of them under the series' name of its split: series of other data may be called the
+/// same, and renamed ones are refused as seen. Series that were added since are in no part of the split.
 fn choose<'a>(ensemble: &Ensemble, samples: &'a [Sample], request: &Request) -> Result<(Vec<&'a Sample>, &'static str)> {
     let splits = &ensemble.models[0].splits;
     let seen: HashSet<&str> = splits.seen.iter().map(String::as_str).collect();
-    let is_own =
-        samples.iter().all(|s| splits.part_of(s).is_some()) && samples.iter().any(|s| seen.contains(hex(&s.digest).as_str()));
+    let is_known =
+        |s: &Sample| splits.part_of(s).is_some_and(|part| part != Part::Test) && seen.contains(hex(&s.digest).as_str());
+    let is_own = samples.iter().any(is_known);
     let (chosen, split): (Vec<&Sample>, _) = if is_own {
         let name = if request.part == Part::Val { "val" } else { "test" };
         (samples.iter().filter(|s| splits.part_of(s) == Some(request.part)).collect(), name)
@@ -96,6 +109,13 @@ fn choose<'a>(ensemble: &Ensemble, samples: &'a [Sample], request: &Request) -> 
         .remedy("`unet-engine inspect` shows what is annotated; splits.json of the run says which series are its test series"));
     }
     Ok((chosen, split))
+}
+
+/// The series of `samples` that the first model's split does not name.
+fn not_in_split(ensemble: &Ensemble, samples: &[Sample]) -> Vec<String> {
+    let splits = &ensemble.models[0].splits;
+    let unknown: BTreeSet<&String> = samples.iter().filter(|s| splits.part_of(s).is_none()).map(|s| &s.series).collect();
+    unknown.into_iter().cloned().collect()
 }
 
 fn by_series(samples: &[&Sample], counts: &[ImageCounts]) -> Vec<SeriesEvaluation> {

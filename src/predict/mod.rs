@@ -9,10 +9,13 @@ pub mod style;
 pub use ensemble::{Ensemble, Settings};
 
 use crate::atomic_file;
+use crate::dataset::manifest::GridSpec;
 use crate::dataset::{Series, open_input};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Gray;
+use crate::segment::Instance;
 use output::SeriesOutput;
+use serde::Serialize;
 use std::collections::HashSet;
 use std::path::PathBuf;
 
@@ -22,6 +25,8 @@ pub struct Request {
     /// Run directories; those of one organ form an ensemble.
     pub models: Vec<PathBuf>,
     pub inputs: Vec<PathBuf>,
+    /// Rows and columns of every composite, in place of what `dataset.toml` says or the pixels show.
+    pub grid: Option<GridSpec>,
     pub out: PathBuf,
     pub settings: Settings,
 }
@@ -31,43 +36,61 @@ pub struct Request {
 pub struct Outcome {
     /// What it ran on, in words.
     pub device: String,
-    pub n_series: usize,
-    pub n_sub_images: usize,
+    pub series: Vec<PredictedSeries>,
     /// Objects found, by organ.
     pub n_objects: Vec<(String, usize)>,
     /// Pictures that could not be read; the rest went on.
     pub left_out: Vec<Error>,
 }
 
+/// A series as it was understood.
+#[derive(Clone, Debug, Serialize)]
+pub struct PredictedSeries {
+    /// The name of its folder.
+    pub name: String,
+    /// What its pictures are, in words: `composite, 5 rows x 7 columns of ...`.
+    pub source: String,
+    /// How that was found out.
+    pub reason: String,
+    /// Sub-images that could be read.
+    pub sub_images: usize,
+}
+
 /// Hears how far a prediction is.
 pub trait Follow {
-    /// A series of `n_images` inferences begins (sub-images times organs).
-    fn begin(&mut self, series: &str, n_images: usize);
+    /// A series begins, with `n_images` inferences (sub-images times organs).
+    fn begin(&mut self, series: &PredictedSeries, n_images: usize);
     /// `n` inferences of the series are done.
     fn done(&mut self, n: usize);
+    /// Whether the user wants to stop; asked now and then.
+    fn is_interrupted(&self) -> bool {
+        false
+    }
 }
+
+/// Sub-images whose probabilities are held in memory at a time.
+const CHUNK: usize = 32;
 
 /// Predicts all inputs and writes everything under `request.out`.
 ///
 /// Files that a former prediction left there are replaced one by one, each in one step; others stay.
 ///
 /// # Errors
-/// If a model cannot be opened, if no input can be read, if the device fails or a file cannot be written. A picture that cannot be
-/// read is no error here but is named in [`Outcome::left_out`].
+/// If a model cannot be opened, if no input can be read, if the device fails or a file cannot be written; if it is interrupted (then
+/// `summary.csv` lists what is done). A picture that cannot be read is no error here but is named in [`Outcome::left_out`].
 pub fn run(request: &Request, follow: &mut dyn Follow) -> Result<Outcome> {
     let mut ensembles = Ensemble::open_all(&request.models, &request.settings)?;
     let styles = style::styles(ensembles.iter().map(|e| e.organ.as_str()));
     let mut outcome = Outcome {
         device: ensembles.first().map(Ensemble::device).unwrap_or_default(),
-        n_series: 0,
-        n_sub_images: 0,
+        series: Vec::new(),
         n_objects: ensembles.iter().map(|e| (e.organ.clone(), 0)).collect(),
         left_out: Vec::new(),
     };
     let mut summary = String::from(output::SUMMARY_HEADER);
     let mut names = HashSet::new();
     for input in &request.inputs {
-        let all_series = match open_input(input) {
+        let all_series = match open_input(input, request.grid) {
             Ok(series) => series,
             Err(error) => {
                 outcome.left_out.push(error);
@@ -78,24 +101,55 @@ pub fn run(request: &Request, follow: &mut dyn Follow) -> Result<Outcome> {
             let name = unique_name(&series.name, &mut names);
             let Some(images) = read_images(series, &ensembles, &mut outcome.left_out) else { continue };
             let folder = SeriesOutput::create(&request.out, &name, series)?;
-            follow.begin(&name, images.len() * ensembles.len());
+            let (source, reason) = (series.source.describe(), series.source_reason.clone());
+            let predicted = PredictedSeries { name: name.clone(), source, reason, sub_images: images.len() };
+            follow.begin(&predicted, images.len() * ensembles.len());
             for (e, ensemble) in ensembles.iter_mut().enumerate() {
-                let n_images = images.len();
-                let pictures: Vec<&Gray> = images.iter().map(|(_, image)| image).collect();
-                let objects = ensemble.objects(&pictures, |done| follow.done(e * n_images + done))?;
+                let Some(objects) = objects_of(ensemble, &images, follow, e * images.len())? else {
+                    write_summary(request, &summary)?;
+                    return Err(interrupted(request, outcome.series.len()));
+                };
                 outcome.n_objects[e].1 += objects.iter().map(Vec::len).sum::<usize>();
                 folder.write(ensemble, styles[&ensemble.organ], &images, &objects)?;
                 output::summarise(&mut summary, &name, &ensemble.organ, &images, &objects);
             }
-            outcome.n_series += 1;
-            outcome.n_sub_images += images.len();
+            outcome.series.push(predicted);
         }
     }
-    if outcome.n_sub_images == 0 {
+    if outcome.series.is_empty() {
         return Err(nothing_read(outcome.left_out));
     }
-    atomic_file::write(&request.out.join("summary.csv"), summary.as_bytes())?;
+    write_summary(request, &summary)?;
     Ok(outcome)
+}
+
+/// The objects in each of `images`, a chunk at a time; `None` if the user interrupts. `before` inferences of the series are done.
+fn objects_of(
+    ensemble: &mut Ensemble,
+    images: &[(usize, Gray)],
+    follow: &mut dyn Follow,
+    before: usize,
+) -> Result<Option<Vec<Vec<Instance>>>> {
+    let mut objects = Vec::with_capacity(images.len());
+    for chunk in images.chunks(CHUNK) {
+        if follow.is_interrupted() {
+            return Ok(None);
+        }
+        let pictures: Vec<&Gray> = chunk.iter().map(|(_, image)| image).collect();
+        let done = before + objects.len();
+        objects.extend(ensemble.objects(&pictures, |n| follow.done(done + n))?);
+    }
+    Ok(Some(objects))
+}
+
+fn write_summary(request: &Request, summary: &str) -> Result<()> {
+    atomic_file::write(&request.out.join("summary.csv"), summary.as_bytes())
+}
+
+fn interrupted(request: &Request, n_series: usize) -> Error {
+    Error::new(ErrorKind::Interrupted, format!("interrupted after {n_series} series; summary.csv lists what was found in them"))
+        .at(&request.out)
+        .remedy("run the same command again: it begins anew, and replaces the files one by one")
 }
 
 fn nothing_read(left_out: Vec<Error>) -> Error {
@@ -132,7 +186,8 @@ fn read_images(series: &Series, ensembles: &[Ensemble], left_out: &mut Vec<Error
 /// The series' name as a folder's name: without separators, and with a number behind it where two are called the same. Names that
 /// differ only in case would be one folder on some systems.
 fn unique_name(name: &str, taken: &mut HashSet<String>) -> String {
-    let clean: String = name.chars().map(|c| if matches!(c, '/' | '\\' | ':' | '\0') { '_' } else { c }).collect();
+    let is_reserved = |c: char| c.is_control() || "/\\:*?\"<>|".contains(c);
+    let clean: String = name.chars().map(|c| if is_reserved(c) { '_' } else { c }).collect();
     let clean = if matches!(clean.as_str(), "" | "." | "..") { "series".to_string() } else { clean };
     let mut unique = clean.clone();
     let mut number = 2;

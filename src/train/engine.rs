@@ -24,11 +24,11 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Records the network, plans it and allocates its memory. `size` is height and width of the input.
+    /// Records the network and plans it. `size` is height and width of the input. Allocates no memory yet.
     ///
     /// # Errors
-    /// If the shapes do not fit or the memory is not there.
-    pub fn new(
+    /// If the shapes do not fit.
+    pub fn plan(
         backend: Box<dyn Backend>,
         network: &NetworkSpec,
         batch: usize,
@@ -37,11 +37,17 @@ impl Engine {
     ) -> Result<Engine> {
         let training = network.record_training(batch, size, loss)?;
         let validation = network.record_validation(batch, size, loss)?;
-        let session = Session::new(backend, &[&training, &validation], PlanOptions { fuse: true })?;
-        let sums = vec![0.0; batch * network.channels_out * N_SUMS];
-        let mut engine = Engine { session, sums };
-        engine.session.write_persistent("loss_scale", &[1.0])?;
-        Ok(engine)
+        let session = Session::plan(backend, &[&training, &validation], PlanOptions { fuse: true })?;
+        Ok(Engine { session, sums: vec![0.0; batch * network.channels_out * N_SUMS] })
+    }
+
+    /// Allocates the memory of the plans.
+    ///
+    /// # Errors
+    /// If it is not there.
+    pub fn allocate(&mut self) -> Result<()> {
+        self.session.allocate()?;
+        self.session.write_persistent("loss_scale", &[1.0])
     }
 
     pub fn session(&self) -> &Session {

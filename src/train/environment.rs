@@ -1,11 +1,11 @@
 //! On which machine and with which program a run was made.
 
 use super::config::Config;
-use super::progress::say;
 use crate::atomic_file;
 use crate::backend::Backend;
 use crate::checkpoint::RunFiles;
 use crate::error::{Error, Result};
+use crate::terminal::say;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -2,6 +2,7 @@
 
 use super::environment::pretty_json;
 use super::fit::Trainer;
+use super::state::Collapse;
 use crate::atomic_file;
 use crate::dataset::Sample;
 use crate::error::Result;
@@ -17,6 +18,10 @@ pub(super) fn finish(trainer: &mut Trainer<'_>, val: &[Sample]) -> Result<()> {
     let calibration = calibrate(&predictions, trainer.config.min_precision);
     atomic_file::write(&trainer.store.files.calibration(), &pretty_json(&calibration)?)?;
     trainer.progress.say(&describe(&calibration));
+    if calibration.pixel_precision.is_none() && val.iter().any(|sample| !sample.instances.is_empty()) {
+        let remedy = Collapse::Nothing.remedy();
+        trainer.progress.say(&format!("warning: the model has collapsed: it predicts nothing.\n  what to do: {remedy}"));
+    }
     report::write_training(trainer.store.files.root(), &predictions)
 }
 

@@ -143,17 +143,18 @@ impl Trainer<'_> {
         this_phase + if self.state.phase == Phase::Main { self.config.fine_tune_epochs } else { 0 }
     }
 
-    /// Counts epochs with a constant answer and says so when there are too many, or when the training ends like that.
+    /// Counts epochs with a constant answer and says so when there are too many. Whether the training ends like that is seen when
+    /// the threshold is chosen, which need not be 0.5.
     fn watch_collapse(&self, collapsed: usize, collapse: Option<Collapse>) -> usize {
         let Some(collapse) = collapse else { return 0 };
-        if collapsed + 1 == COLLAPSED_EPOCHS || self.state.phase == Phase::Done {
-            let (what, remedy) = match collapse {
-                Collapse::Nothing => ("predicts nothing: no pixel of the validation images reaches 0.5", "--class-weight 3"),
-                Collapse::Everything => ("predicts everything: nearly all pixels of the validation images", "--class-weight 0.3"),
+        if collapsed + 1 == COLLAPSED_EPOCHS {
+            let what = match collapse {
+                Collapse::Nothing => "predicts nothing (no pixel of the validation images reaches 0.5)",
+                Collapse::Everything => "predicts everything (nearly all pixels of the validation images)",
             };
             self.progress.say(&format!(
-                "warning: the model has collapsed and {what}.\n  what to do: check the annotations with `inspect`, \
-                 train for more epochs, or try {remedy}, --alpha 0.8 or another --lr"
+                "warning: for {COLLAPSED_EPOCHS} epochs the model {what}: it may have collapsed.\n  what to do: {}",
+                collapse.remedy()
             ));
         }
         collapsed + 1

@@ -23,8 +23,8 @@ use crate::backend;
 use crate::checkpoint::RunFiles;
 use crate::dataset::{Dataset, Sample};
 use crate::error::{Error, Result};
+use crate::terminal::{say, say_warnings};
 use config::Options;
-use progress::say;
 use std::path::{Path, PathBuf};
 
 /// What a user wants trained.
@@ -68,12 +68,13 @@ pub fn run(request: &Request, interrupt: &dyn Fn() -> bool) -> Result<Outcome> {
         None => config::required(&request.options)?,
     };
     backend::check(request.options.device.as_deref().unwrap_or("auto"))?;
-    let (samples, left_out) = Dataset::open(&data)?.samples(&organ)?;
-    for error in &left_out {
+    let loaded = Dataset::open(&data)?.samples(&organ)?;
+    for error in &loaded.broken {
         say(&format!("warning: left out: {error}"));
     }
-    let run = run_on(request, samples, interrupt)?;
-    Ok(Outcome { run, left_out })
+    say_warnings(&loaded.warnings);
+    let run = run_on(request, loaded.samples, interrupt)?;
+    Ok(Outcome { run, left_out: loaded.broken })
 }
 
 /// As [`run`], with samples in memory. Returns the run directory.

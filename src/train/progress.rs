@@ -1,17 +1,13 @@
 //! What a person sees of a training, on stderr: a line per epoch, and on a terminal a bar with an estimate of the time left.
 
 use super::store::EpochLine;
+use crate::terminal::say;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 /// The bar is redrawn at most this often, so that a step costs nothing.
 const REDRAW: Duration = Duration::from_millis(250);
-
-/// Writes a line to stderr. A stderr that went away is no reason to stop a training.
-pub(crate) fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
-}
 
 /// Follows a training.
 pub(crate) struct Progress {

@@ -5,7 +5,7 @@ use super::engine::Engine;
 use super::environment;
 use super::fit::Trainer;
 use super::order::Order;
-use super::progress::{Progress, megabytes, say};
+use super::progress::{Progress, megabytes};
 use super::state::{Phase, State};
 use super::store::{self, Store};
 use super::{Request, finish};
@@ -17,12 +17,16 @@ use crate::dataset::Sample;
 use crate::dataset::splits::{Part, SplitOptions, Splits};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::initialise;
+use crate::terminal::say;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Fewer steps than this at the recipe's learning rate do not converge.
 const STEPS_TO_CONVERGE: u64 = 2000;
 const SLOW_LEARNING_RATE: f64 = 1e-4;
+
+/// A checkpoint is collected, and then serialised.
+const SAVING_COPIES: usize = 2;
 
 /// Settings that may differ when a run goes on: they change no result.
 const FREE_TO_CHANGE: [&str; 3] = ["data", "device", "threads"];
@@ -231,7 +235,7 @@ fn prepare<'a>(
     }
     let backend = backend::open(&config.device, config.threads)?;
     say(&format!("device: {}", backend.describe()));
-    let engine = Engine::new(backend, &config.network(), config.batch, [config.size; 2], config.loss())?;
+    let mut engine = Engine::plan(backend, &config.network(), config.batch, [config.size; 2], config.loss())?;
     let (n_train, val) = (parts.train.len(), Arc::new(parts.val));
     let workers = match config.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -250,6 +254,7 @@ fn prepare<'a>(
     let validation = Loader::new(val.clone(), options(None, 1))?;
     let order = Order { seed: config.seed, n: n_train, batch: config.batch };
     print_receipt(config, &engine, training.host_bytes() + validation.host_bytes());
+    engine.allocate()?;
     let steps = order.batches((config.epochs + config.fine_tune_epochs) as u32).start;
     let progress = Progress::new(steps, state.step);
     let trainer = Trainer { config, engine, state, store, order, training, validation, n_val: val.len(), progress, interrupt };
@@ -260,7 +265,7 @@ fn print_receipt(config: &Config, engine: &Engine, host_bytes: usize) {
     let receipt = engine.receipt(host_bytes);
     let network = config.network();
     say(&format!(
-        "network: {:?}, base {}, {} levels, input {s} x {s}, batch {}\nmemory: {} (parameters and moments {}, activations {}, pictures and batches {})",
+        "network: {:?}, base {}, {} levels, input {s} x {s}, batch {}\nmemory: {} (parameters and moments {}, activations {}, pictures and batches {}); while saving {} more",
         network.arch,
         network.base,
         network.levels,
@@ -269,6 +274,7 @@ fn print_receipt(config: &Config, engine: &Engine, host_bytes: usize) {
         megabytes(receipt.persistent_bytes),
         megabytes(receipt.transient_bytes),
         megabytes(receipt.host_bytes),
+        megabytes(SAVING_COPIES * receipt.persistent_bytes),
         s = config.size,
     ));
 }

@@ -188,6 +188,17 @@ pub enum Collapse {
     Everything,
 }
 
+impl Collapse {
+    /// What the user can do about it.
+    pub fn remedy(self) -> String {
+        let weight = match self {
+            Collapse::Nothing => "--class-weight 3",
+            Collapse::Everything => "--class-weight 0.3",
+        };
+        format!("check the annotations with `inspect`, train for more epochs, or try {weight}, --alpha 0.8 or another --lr")
+    }
+}
+
 fn ratio(numerator: f64, denominator: f64) -> Option<f64> {
     (denominator > 0.0).then(|| numerator / denominator)
 }

@@ -1,7 +1,8 @@
 //! The files of a training in progress: its checkpoints and its log.
 //!
 //! `best` is written before the `last` that names it; a line of the log before the `last` that counts it. Whatever a crash leaves
-//! behind, going on from `last` writes the same files again.
+//! behind, going on from `last` writes the same files again. On a machine with another instruction set they may differ, and the epoch
+//! that had improved may not improve: so the `best` that `last` (or, should that be damaged, `previous`) names is kept as `former-best`.
 
 use super::engine::Engine;
 use super::state::{Phase, State};
@@ -11,6 +12,10 @@ use crate::error::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::Path;
+
+/// The `best` before the present one.
+const FORMER_BEST: &str = "former-best";
 
 /// A line of `train.jsonl`: one epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,8 +54,11 @@ impl Store {
         Ok(())
     }
 
-    /// Saves parameters and running statistics as `best` and returns the file's checksum.
+    /// Saves parameters and running statistics as `best` and returns the file's checksum. `state` is the one before it.
     pub fn save_best(&self, engine: &Engine, state: &State, val_loss: f64) -> Result<String> {
+        if self.is_named(&self.files.checkpoint("best"), state) {
+            checkpoint::keep_as(&self.files.checkpoint("best"), &self.files.checkpoint(FORMER_BEST))?;
+        }
         let mut tensors = BTreeMap::new();
         for parameter in self.description.network.parameters() {
             let data = engine.session().read_persistent(&parameter.name)?;
@@ -63,17 +71,25 @@ impl Store {
 
     /// Loads the weights of `best`, which must be the file that `state` names.
     pub fn load_best(&self, engine: &mut Engine, state: &State) -> Result<()> {
-        let path = self.files.checkpoint("best");
-        let named = state.best.as_ref().map(|best| best.checksum.as_str());
-        let found = checkpoint::stored_checksum(&path)?;
-        if named != Some(found.as_str()) {
-            return Err(Error::data(&path, "this is not the best checkpoint that `last` names: it was replaced or restored"));
+        let (path, former) = (self.files.checkpoint("best"), self.files.checkpoint(FORMER_BEST));
+        if !self.is_named(&path, state) && self.is_named(&former, state) {
+            checkpoint::keep_as(&former, &path)?;
+        }
+        if !self.is_named(&path, state) {
+            return Err(Error::data(&path, "this is not the best checkpoint that `last` names: it was replaced or restored")
+                .remedy("restore the file and its .sha256 from a copy, or train again"));
         }
         let checkpoint = checkpoint::read(&path)?;
         for (name, data) in checkpoint::weights_of(&self.description.network, checkpoint.tensors, &path)? {
             engine.write(&name, &data)?;
         }
         Ok(())
+    }
+
+    /// Whether a checkpoint is the best one that `state` names.
+    fn is_named(&self, path: &Path, state: &State) -> bool {
+        let named = state.best.as_ref().map(|best| best.checksum.as_str());
+        checkpoint::stored_checksum(path).is_ok_and(|found| named == Some(found.as_str()))
     }
 
     /// Appends a line to the log.

@@ -1,9 +1,10 @@
 use super::{SIDE, composite, rectangle, write_picture, write_rois};
 use std::path::Path;
 use std::process::Command;
+use unet_engine::dataset::findings::Findings;
 use unet_engine::dataset::layout::Layout;
-use unet_engine::dataset::manifest::Coordinates;
-use unet_engine::dataset::{Dataset, Sample, Series, Source, cache, open_input};
+use unet_engine::dataset::manifest::{Coordinates, GridSpec};
+use unet_engine::dataset::{Dataset, Loaded, Sample, Series, Source, cache, open_input};
 use unet_engine::error::ErrorKind;
 
 fn series<'a>(dataset: &'a Dataset, name: &str) -> &'a Series {
@@ -74,14 +75,22 @@ fn ambiguous_coordinates_ask_for_the_manifest_and_the_manifest_answers() {
     let folder = root.path().join("s");
     write_picture(&folder.join("composite.png"), &composite(5, 7, 3));
     write_rois(&folder.join("heart/RoiSet.zip"), &[rectangle("left", 5, 5, 10, 10)]);
-    let error = Dataset::open(root.path()).unwrap_err();
+    let error = Dataset::open(root.path()).unwrap().samples("heart").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Data);
     assert!(error.to_string().contains("dataset.toml"), "{error}");
     std::fs::write(root.path().join("dataset.toml"), "coordinates = \"composite\"").unwrap();
     let dataset = Dataset::open(root.path()).unwrap();
     assert_eq!(areas(&samples(&dataset, "s", "heart").0), [(1, 100)]);
     std::fs::write(root.path().join("dataset.toml"), "[series.t]\ncoordinates = \"composite\"").unwrap();
-    assert!(Dataset::open(root.path()).is_err(), "there is no series t, and s stays ambiguous");
+    assert!(Dataset::open(root.path()).is_err(), "there is no series t");
+    std::fs::remove_file(root.path().join("dataset.toml")).unwrap();
+    // One such series among others is named and left out; the rest goes on.
+    write_picture(&root.path().join("other/composite.png"), &composite(5, 7, 4));
+    write_rois(&root.path().join("other/heart/sub_02.zip"), &[rectangle("x", 1, 1, 4, 4)]);
+    let dataset = Dataset::open(root.path()).unwrap();
+    assert!(series(&dataset, "s").is_ambiguous() && !series(&dataset, "other").is_ambiguous());
+    let loaded = dataset.samples("heart").unwrap();
+    assert_eq!((loaded.samples.len(), loaded.broken.len(), loaded.warnings), (35, 1, Vec::new()));
 }
 
 #[test]
@@ -101,7 +110,33 @@ fn a_folder_of_pictures_and_organs_missing() {
     assert_eq!(areas(&b), [(9, 25), (10, 10)]);
     assert!(warnings[0].contains("15 of 25 pixels"), "{warnings:?}");
     assert!(!series(&dataset, "b").annotations.contains_key("nerve"));
-    assert!(series(&dataset, "b").warnings.iter().any(|w| w.contains("not annotated for nerve")));
+    assert!(dataset.warnings.iter().any(|w| w.contains("b: not annotated for nerve")), "{:?}", dataset.warnings);
+    let loaded = dataset.samples("heart").unwrap();
+    assert!(loaded.warnings.iter().any(|w| w.contains("15 of 25 pixels")), "{:?}", loaded.warnings);
+}
+
+#[test]
+fn a_folder_one_level_too_high_says_where_the_series_are() {
+    let root = tempfile::tempdir().unwrap();
+    for name in ["a", "b"] {
+        write_picture(&root.path().join("litters").join(name).join("composite.png"), &composite(7, 5, 1));
+        write_rois(&root.path().join("litters").join(name).join("heart/sub_02.zip"), &[rectangle("x", 1, 1, 4, 4)]);
+    }
+    let error = Dataset::open(root.path()).unwrap_err().to_string();
+    assert!(error.contains("one level deeper") && error.contains("litters"), "{error}");
+    assert_eq!(Dataset::open(&root.path().join("litters")).unwrap().series.len(), 2);
+}
+
+#[test]
+fn copies_of_a_series_are_one_warning() {
+    let root = tempfile::tempdir().unwrap();
+    for name in ["a", "b"] {
+        write_picture(&root.path().join(name).join("composite.png"), &composite(7, 5, 1));
+        write_rois(&root.path().join(name).join("heart/sub_02.zip"), &[rectangle("x", 1, 1, 4, 4)]);
+    }
+    let warnings = Findings::of(&Dataset::open(root.path()).unwrap()).warnings;
+    let repeated: Vec<&String> = warnings.iter().filter(|w| w.contains("the same picture")).collect();
+    assert!(matches!(&repeated[..], [only] if only.contains("34 more")), "{warnings:?}");
 }
 
 #[test]
@@ -188,7 +223,7 @@ fn one_broken_picture_is_named_and_the_rest_goes_on() {
     assert_eq!(found["series"].as_array().unwrap().len(), 2);
     let errors = found["errors"].to_string();
     assert!(errors.contains("s2/composite.png") && errors.contains("sub_03.roi"), "{errors}");
-    let (samples, broken) = Dataset::open(root.path()).unwrap().samples("heart").unwrap();
+    let Loaded { samples, broken, .. } = Dataset::open(root.path()).unwrap().samples("heart").unwrap();
     // What a broken ROI file was to say of its sub-image is not known: it must not count as a picture without a heart.
     assert_eq!((samples.len(), broken.len()), (69, 2));
     assert!(!samples.iter().any(|s| s.series == "s3" && s.sub_image == 3));
@@ -202,7 +237,7 @@ fn inputs_of_predict() {
     write_picture(&root.path().join("frames/1.png"), &composite(1, 1, 3));
     write_picture(&root.path().join("frames/2.png"), &composite(1, 1, 4));
     let of = |path: &str| {
-        let found = open_input(&root.path().join(path)).unwrap();
+        let found = open_input(&root.path().join(path), None).unwrap();
         found.into_iter().map(|s| (s.name.clone(), s.len())).collect::<Vec<_>>()
     };
     let named = |name: &str, n| (name.to_owned(), n);
@@ -211,7 +246,18 @@ fn inputs_of_predict() {
     assert_eq!(of("series/a/composite.png"), [named("a", 35)]);
     assert_eq!(of("frames"), [named("frames", 2)]);
     assert_eq!(of("frames/1.png"), [named("1", 1)]);
-    let single = open_input(&root.path().join("frames/1.png")).unwrap();
+    let single = open_input(&root.path().join("frames/1.png"), None).unwrap();
     assert!(matches!(single[0].source, Source::Single { .. }));
-    assert!(open_input(root.path().join("series/none").as_path()).is_err());
+    assert!(open_input(root.path().join("series/none").as_path(), None).is_err());
+    // What is a composite is cut, whatever lies beside it.
+    write_picture(&root.path().join("frames/0.png"), &composite(7, 5, 5));
+    assert_eq!(of("frames"), [named("0", 35), named("frames", 2)]);
+    let given = GridSpec { rows: 7, columns: 1, border: 0 };
+    let forced = open_input(&root.path().join("frames/0.png"), Some(given)).unwrap();
+    assert_eq!(forced[0].len(), 7);
+    // A dataset.toml above the picture says how it is cut.
+    let text = "[series.a]\ngrid = { rows = 5, columns = 1 }\n[series.b]\ngrid = { rows = 1, columns = 7 }\n";
+    std::fs::write(root.path().join("series/dataset.toml"), text).unwrap();
+    assert_eq!([of("series/a"), of("series/a/composite.png")], [[named("a", 5)], [named("a", 5)]]);
+    assert_eq!(of("series"), [named("a", 5), named("b", 7)]);
 }

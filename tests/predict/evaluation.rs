@@ -3,6 +3,7 @@
 use super::{World, stderr, text, write_data};
 use crate::train::discs;
 use serde_json::Value;
+use unet_engine::dataset::Sample;
 
 fn evaluate(world: &World, data: &str, options: &[&str]) -> (i32, Value, String) {
     let (run, data) = (world.path("run"), world.path(data));
@@ -55,10 +56,20 @@ fn pictures_that_were_trained_on_are_refused_whatever_they_are_called() {
 }
 
 #[test]
-fn other_data_are_used_whole_even_under_the_same_names() {
+fn a_series_added_to_its_own_data_changes_nothing() {
     let world = World::shared();
-    // Mirrored pictures are other pictures.
-    let mut samples = discs();
+    let (_, before, _) = evaluate(world, "data", &[]);
+    write_data(&world.path("grown"), &discs(), "litter");
+    write_data(&world.path("grown"), &mirrored(&discs()[..6]), "new");
+    let (code, after, errors) = evaluate(world, "grown", &[]);
+    assert_eq!(code, 0, "{errors}");
+    assert_eq!(after["series_not_in_split"], serde_json::json!(["new-0"]));
+    assert_eq!((&after["split"], &after["pixel"], &after["series"]), (&before["split"], &before["pixel"], &before["series"]));
+}
+
+/// Mirrored pictures are other pictures.
+fn mirrored(samples: &[Sample]) -> Vec<Sample> {
+    let mut samples = samples.to_vec();
     for sample in &mut samples {
         sample.image.pixels.reverse();
         for mask in &mut sample.instances {
@@ -66,7 +77,13 @@ fn other_data_are_used_whole_even_under_the_same_names() {
             *mask = unet_engine::geometry::Mask::from_pixels(mask.width(), mask.height(), pixels);
         }
     }
-    write_data(&world.path("mirrored"), &samples, "litter");
+    samples
+}
+
+#[test]
+fn other_data_are_used_whole_even_under_the_same_names() {
+    let world = World::shared();
+    write_data(&world.path("mirrored"), &mirrored(&discs()), "litter");
     let (code, report, errors) = evaluate(world, "mirrored", &[]);
     assert_eq!(code, 0, "{errors}");
     assert_eq!((report["split"].as_str(), report["images"].as_u64()), (Some("all"), Some(30)));

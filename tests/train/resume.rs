@@ -66,6 +66,31 @@ fn a_damaged_last_falls_back_to_previous() {
     assert!(error.kind() == ErrorKind::Data && error.to_string().contains("last.safetensors"), "{error}");
 }
 
+/// A crash after `best` was written and before the `last` that names it, then another machine, on which the epoch does not improve.
+#[test]
+fn the_best_that_last_names_survives_one_that_it_does_not_know() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let asked = Cell::new(0);
+    // Stopped in the third epoch, when there is a best one.
+    let third_epoch = || {
+        asked.set(asked.get() + 1);
+        asked.get() == 16
+    };
+    run_on(&tiny(&run), discs(), &third_epoch).unwrap_err();
+    let named = checkpoint(&run, "best");
+    for suffix in ["", ".sha256"] {
+        let path = |name: &str| run.join(format!("checkpoints/{name}.safetensors{suffix}"));
+        std::fs::copy(path("best"), path("former-best")).unwrap();
+        // Any other whole checkpoint: what matters is that `last` does not name it.
+        std::fs::copy(path("previous"), path("best")).unwrap();
+    }
+    let mut request = Request { resume: true, ..tiny(&run) };
+    request.options.threads = Some(1);
+    train(&request).unwrap();
+    assert!(checkpoint(&run, "former-best") == named || checkpoint(&run, "best") == named);
+}
+
 fn damage(run: &Path, name: &str) {
     let path = run.join(format!("checkpoints/{name}.safetensors"));
     let mut bytes = std::fs::read(&path).unwrap();
