@@ -66,11 +66,7 @@ fn key(series: &Series, annotation: &Annotation) -> Option<String> {
             }
         }
         Annotation::Masks { spec, root } => {
-            let numbers = series.source.numbers();
-            for (i, file) in series.source.files().iter().enumerate() {
-                let path = load::mask_path(root, spec, &series.name, file, numbers.get(i).copied().unwrap_or(1));
-                add(&path)?;
-            }
+            load::mask_paths(root, spec, &series.name, &series.source).iter().try_for_each(|path| add(path))?;
             hash.update(format!("{:?} {:?}", spec.value, spec.instances));
         }
     }

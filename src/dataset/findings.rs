@@ -87,7 +87,7 @@ impl Findings {
             organs: dataset.organs(),
             series: Vec::new(),
             warnings: dataset.warnings.clone(),
-            errors: dataset.broken.clone(),
+            errors: dataset.broken.iter().map(|broken| broken.text.clone()).collect(),
         };
         let mut repeated = Repeated::default();
         for series in &dataset.series {
@@ -117,13 +117,15 @@ impl Findings {
                 }
             };
             found.count_size(image.width, image.height);
-            repeated.see(load::digest(&image), &series.name, number);
+            if image.pixels.iter().any(|&p| p != image.pixels[0]) {
+                repeated.see(load::digest(&image), &series.name, number);
+            }
         }
         for (organ, annotation) in &series.annotations {
             let counted = self.count(series, organ, annotation);
             found.organs.insert(organ.clone(), counted);
         }
-        if series.annotations.is_empty() && !series.is_ambiguous() {
+        if series.annotations.is_empty() && !series.is_ambiguous {
             self.warnings.push(format!("{}: pictures without any annotation; not used for training", series.name));
         }
         self.series.push(found);

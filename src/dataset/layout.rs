@@ -2,7 +2,9 @@
 //!
 //! Finds files by their names only; [`super::pair`] reads them.
 
-use super::manifest::Manifest;
+mod lab;
+
+use super::manifest::{LayoutSpec, Manifest};
 use super::names;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::read::is_picture;
@@ -25,7 +27,15 @@ pub enum Layout {
 #[derive(Clone, Debug, PartialEq)]
 pub struct RoiFile {
     pub path: PathBuf,
+    /// What its name says, without extension; with the folder's name before it if it lies in a folder of the organ's folder.
+    pub name: String,
     pub word: Option<String>,
+}
+
+impl RoiFile {
+    fn new(path: &Path, word: Option<&str>) -> RoiFile {
+        RoiFile { path: path.to_path_buf(), name: names::stem(path), word: word.map(str::to_owned) }
+    }
 }
 
 /// A series as found by names.
@@ -80,8 +90,13 @@ pub fn find(root: &Path, manifest: &Manifest) -> Result<Found> {
     if let Some(images) = &manifest.images {
         return listed(root, images, manifest);
     }
-    let mut found = match lab(root, manifest)? {
+    let lab_layout = if manifest.layout == Some(LayoutSpec::Series) { None } else { lab::find(root, manifest)? };
+    let mut found = match lab_layout {
         Some(found) => found,
+        None if manifest.layout == Some(LayoutSpec::Lab) => {
+            return Err(Error::data(root, "expected images with RoiSet folders or archives, as dataset.toml says, found none")
+                .remedy("correct layout in dataset.toml, or look at docs/data-layouts.md"));
+        }
         None => series_folders(root, manifest)?,
     };
     if found.candidates.is_empty() {
@@ -94,8 +109,20 @@ pub fn find(root: &Path, manifest: &Manifest) -> Result<Found> {
             None => error.remedy("see docs/data-layouts.md, or describe the folder in a dataset.toml"),
         });
     }
+    tell_apart(root, &mut found.candidates);
     found.candidates.sort_by(|a, b| names::natural_order(&a.name, &b.name));
     Ok(found)
+}
+
+/// Gives series of the same name their path below `root` as name: splits and reports know series by their names.
+fn tell_apart(root: &Path, candidates: &mut [Candidate]) {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    candidates.iter().for_each(|c| *counts.entry(c.name.clone()).or_default() += 1);
+    for candidate in candidates.iter_mut().filter(|c| counts[&c.name] > 1) {
+        let Some(picture) = candidate.pictures.first() else { continue };
+        let below = picture.strip_prefix(root).unwrap_or(picture);
+        candidate.name = below.to_string_lossy().replace('\\', "/");
+    }
 }
 
 /// Pictures listed by `dataset.toml`.
@@ -134,8 +161,12 @@ fn series_folders(root: &Path, manifest: &Manifest) -> Result<Found> {
     if read.is_empty() {
         for folder in &top.folders {
             let series = SeriesFolder::read(folder, manifest)?;
+            let has_rois = series.organs.values().any(|files| !files.is_empty());
+            if !has_rois && is_for_masks(root, folder, manifest) {
+                continue;
+            }
             match series.candidate.pictures.is_empty() {
-                true if series.organs.values().any(|files| !files.is_empty()) => {
+                true if has_rois => {
                     warnings.push(format!("{}: ROI files, but no picture of a series", folder.display()));
                 }
                 true => {}
@@ -162,6 +193,15 @@ pub fn pictures_of_series(folder: &Path, manifest: &Manifest) -> Result<Vec<Path
     Ok(SeriesFolder::read(folder, manifest)?.candidate.pictures)
 }
 
+/// Whether `folder` is one series: pictures, in it or in a folder of their own, and a folder of ROI files.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn is_annotated_series(folder: &Path, manifest: &Manifest) -> Result<bool> {
+    let series = SeriesFolder::read(folder, manifest)?;
+    Ok(!series.candidate.pictures.is_empty() && series.organs.values().any(|files| !files.is_empty()))
+}
+
 /// One series' folder, before it is known which of its empty folders are organs.
 struct SeriesFolder {
     candidate: Candidate,
@@ -179,8 +219,7 @@ impl SeriesFolder {
             if is_series(&inside)? {
                 continue;
             }
-            let roi_files = inside.files.iter().filter(|f| names::is_roi_file(f));
-            let roi_files: Vec<RoiFile> = roi_files.map(|f| RoiFile { path: f.clone(), word: None }).collect();
+            let roi_files = roi_files(&inside)?;
             let inner: Vec<PathBuf> = inside.files.iter().filter(|f| is_picture(f)).cloned().collect();
             if !roi_files.is_empty() || inner.is_empty() {
                 organs.entry(organ_of(sub, manifest)).or_default().extend(roi_files);
@@ -202,6 +241,29 @@ impl SeriesFolder {
         }
         candidate
     }
+}
+
+/// The ROI files of an organ's folder, those in its folders too (a folder per sub-image).
+fn roi_files(organ: &Listing) -> Result<Vec<RoiFile>> {
+    let of = |listing: &Listing| listing.files.iter().filter(|f| names::is_roi_file(f)).cloned().collect::<Vec<_>>();
+    let mut found: Vec<RoiFile> = of(organ).iter().map(|path| RoiFile::new(path, None)).collect();
+    if organ.files.iter().any(|f| is_picture(f)) {
+        return Ok(found);
+    }
+    for folder in &organ.folders {
+        for path in of(&list(folder)?) {
+            let file = RoiFile::new(&path, None);
+            found.push(RoiFile { name: format!("{}/{}", names::file_name(folder), file.name), ..file });
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a folder beside those of the series holds masks: it is called so, or `dataset.toml` says so.
+pub(super) fn is_for_masks(root: &Path, folder: &Path, manifest: &Manifest) -> bool {
+    let templates = manifest.organ.values().filter_map(|spec| spec.mask.as_deref());
+    let mut first_parts = templates.filter_map(|template| Path::new(template).components().next());
+    is_mask_folder(&names::file_name(folder)) || first_parts.any(|part| root.join(part) == folder)
 }
 
 /// Whether a folder holds what a series does: pictures, and a folder of ROI files.
@@ -234,7 +296,7 @@ fn is_mask_folder(name: &str) -> bool {
 }
 
 /// The organ of a folder: what `dataset.toml` says, else by the folder's name.
-fn organ_of(folder: &Path, manifest: &Manifest) -> String {
+pub(super) fn organ_of(folder: &Path, manifest: &Manifest) -> String {
     let name = names::file_name(folder);
     let given = manifest.organ.iter().find(|(_, spec)| spec.folder.as_deref().is_some_and(|f| f.eq_ignore_ascii_case(&name)));
     given.map_or_else(|| names::organ_of_folder(&name), |(organ, _)| organ.clone())
@@ -252,97 +314,6 @@ fn choose_pictures(pictures: Vec<PathBuf>, warnings: &mut Vec<String>, folder: &
     }
     warnings.push(format!("{}: {} other pictures beside it are not used", named[0].display(), pictures.len() - 1));
     named
-}
-
-/// The lab's layout; `None` if no image has a RoiSet with an organ's word in its ROIs' names.
-fn lab(root: &Path, manifest: &Manifest) -> Result<Option<Found>> {
-    let top = list(root)?;
-    let mut words: BTreeMap<String, String> = names::LAB_ORGANS.iter().map(|o| ((*o).to_owned(), (*o).to_owned())).collect();
-    for (organ, spec) in manifest.organ.iter().filter(|(_, spec)| spec.mask.is_none()) {
-        words.insert(organ.clone(), spec.word.clone().unwrap_or_else(|| organ.clone()).to_lowercase());
-    }
-    let mut found = Found { layout: Layout::Lab, candidates: Vec::new(), warnings: Vec::new() };
-    for folder in std::iter::once(root.to_path_buf()).chain(top.folders.iter().cloned()) {
-        lab_folder(root, &folder, &words, &mut found)?;
-    }
-    let any_annotated = found.candidates.iter().any(|c| !c.organs.is_empty());
-    Ok(any_annotated.then_some(found))
-}
-
-/// Images directly in `folder`, with the RoiSets beside them, below them, or (of a sub-folder) beside their folder.
-fn lab_folder(root: &Path, folder: &Path, words: &BTreeMap<String, String>, found: &mut Found) -> Result<()> {
-    let listing = list(folder)?;
-    let images: Vec<PathBuf> = listing.files.iter().filter(|f| is_picture(f)).cloned().collect();
-    if images.is_empty() {
-        return Ok(());
-    }
-    let mut sets = roi_sets(&listing);
-    for below in &listing.folders {
-        sets.extend(roi_sets(&list(below)?));
-    }
-    if folder != root {
-        let beside = list(root)?;
-        sets.extend(roi_sets(&beside));
-        for other in beside.folders.iter().filter(|f| *f != folder) {
-            sets.extend(roi_sets(&list(other)?));
-        }
-    }
-    sets.retain(|set| holds_word(&set.path, words));
-    if sets.is_empty() {
-        return Ok(());
-    }
-    for image in images {
-        found.candidates.push(lab_candidate(&image, &sets, words)?);
-    }
-    Ok(())
-}
-
-fn lab_candidate(image: &Path, sets: &[RoiSet], words: &BTreeMap<String, String>) -> Result<Candidate> {
-    let id = names::numbers(&names::stem(image)).last().copied();
-    let mut candidate = Candidate { name: names::stem(image), pictures: vec![image.to_path_buf()], ..Candidate::default() };
-    let mut own: Vec<&RoiSet> = sets.iter().filter(|set| id.is_some() && set.id == id).collect();
-    own.sort_by_key(|set| !set.path.is_dir());
-    own.dedup_by(|a, b| a.path == b.path);
-    if own.len() > 1 {
-        let message = format!("{}: several RoiSets of that number; {} is used", image.display(), own[0].path.display());
-        candidate.warnings.push(message);
-    }
-    let Some(set) = own.first() else {
-        candidate.warnings.push(format!("{}: no RoiSet of its number: not annotated", image.display()));
-        return Ok(candidate);
-    };
-    let files = match set.path.is_dir() {
-        true => list(&set.path)?.files.into_iter().filter(|f| names::is_roi_file(f)).collect(),
-        false => vec![set.path.clone()],
-    };
-    for (organ, word) in words {
-        let files = files.iter().map(|path| RoiFile { path: path.clone(), word: Some(word.clone()) });
-        candidate.organs.insert(organ.clone(), files.collect());
-    }
-    Ok(candidate)
-}
-
-/// A folder or archive `RoiSet<ID>`.
-struct RoiSet {
-    path: PathBuf,
-    id: Option<u32>,
-}
-
-fn roi_sets(listing: &Listing) -> Vec<RoiSet> {
-    let archives = listing.files.iter().filter(|f| names::is_roi_file(f));
-    let named = listing.folders.iter().chain(archives).filter(|p| names::file_name(p).to_lowercase().starts_with("roiset"));
-    let with_id = named.map(|p| RoiSet { path: p.clone(), id: names::numbers(&names::file_name(p)).last().copied() });
-    with_id.filter(|set| set.id.is_some()).collect()
-}
-
-/// Whether any ROI's name in the set holds a word of an organ. What cannot be read says nothing here; it is reported when paired.
-fn holds_word(set: &Path, words: &BTreeMap<String, String>) -> bool {
-    let entries: Vec<String> = if set.is_dir() {
-        list(set).map_or_else(|_| Vec::new(), |l| l.files.iter().map(|f| names::file_name(f)).collect())
-    } else {
-        crate::roi::archive::read(set).map_or_else(|_| Vec::new(), |a| a.rois.into_iter().map(|(name, _)| name).collect())
-    };
-    entries.iter().any(|entry| words.values().any(|word| last_part(entry).contains(word)))
 }
 
 /// The file name of an archive's entry in lower case: its folders do not say which organ it is.

@@ -114,8 +114,8 @@ fn fill(rois: &OrganRois, number: usize, image: &Gray, warnings: &mut Vec<String
 fn read_masks(series: &Series, spec: &OrganSpec, root: &Path, loaded: &mut Loaded) -> BTreeMap<usize, Gray> {
     let mut found = BTreeMap::new();
     let numbers = series.source.numbers();
-    for (i, file) in series.source.files().iter().enumerate() {
-        let path = mask_path(root, spec, &series.name, file, numbers.get(i).copied().unwrap_or(1));
+    let paths = mask_paths(root, spec, &series.name, &series.source);
+    for (i, (file, path)) in series.source.files().iter().zip(paths).enumerate() {
         if !path.exists() {
             loaded.warnings.push(format!("{}: no mask at {}: taken as not visible", file.display(), path.display()));
             continue;
@@ -147,11 +147,15 @@ fn read_masks(series: &Series, spec: &OrganSpec, root: &Path, loaded: &mut Loade
     found
 }
 
-/// The path of a mask by its template.
-pub fn mask_path(root: &Path, spec: &OrganSpec, series: &str, picture: &Path, number: usize) -> PathBuf {
-    let template = spec.mask.as_deref().unwrap_or_default();
-    let filled = template.replace("{series}", series).replace("{stem}", &names::stem(picture));
-    root.join(filled.replace("{number}", &number.to_string()))
+/// The paths of a series' masks by their template, one for each of its files.
+pub fn mask_paths(root: &Path, spec: &OrganSpec, series: &str, source: &Source) -> Vec<PathBuf> {
+    let template = spec.mask.as_deref().unwrap_or_default().replace("{series}", series);
+    let numbers = source.numbers();
+    let path = |(i, picture): (usize, &PathBuf)| {
+        let number = numbers.get(i).copied().unwrap_or(1).to_string();
+        root.join(template.replace("{stem}", &names::stem(picture)).replace("{number}", &number))
+    };
+    source.files().iter().enumerate().map(path).collect()
 }
 
 /// The instances in a mask picture.

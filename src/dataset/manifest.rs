@@ -72,6 +72,16 @@ pub struct SeriesSpec {
     pub coordinates: Option<Coordinates>,
 }
 
+/// Which layout a data folder has, as given by the user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LayoutSpec {
+    /// A folder per series.
+    Series,
+    /// Images with RoiSets.
+    Lab,
+}
+
 /// A whole `dataset.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Manifest {
@@ -80,6 +90,7 @@ pub struct Manifest {
     /// A folder of pictures below the root: the list of pictures is given, no layout is inferred.
     pub images: Option<PathBuf>,
     pub group: Option<Group>,
+    pub layout: Option<LayoutSpec>,
     pub grid: Option<GridSpec>,
     pub coordinates: Option<Coordinates>,
     #[serde(default)]
@@ -88,7 +99,7 @@ pub struct Manifest {
     pub series: BTreeMap<String, SeriesSpec>,
 }
 
-const TOP_KEYS: [&str; 7] = ["root", "images", "group", "grid", "coordinates", "organ", "series"];
+const TOP_KEYS: [&str; 8] = ["root", "images", "group", "layout", "grid", "coordinates", "organ", "series"];
 const GRID_KEYS: [&str; 3] = ["rows", "columns", "border"];
 const ORGAN_KEYS: [&str; 5] = ["folder", "word", "mask", "value", "instances"];
 const SERIES_KEYS: [&str; 2] = ["grid", "coordinates"];

@@ -9,6 +9,7 @@ pub mod layout;
 pub mod load;
 pub mod manifest;
 mod names;
+mod numbering;
 mod open;
 pub mod pair;
 mod source;
@@ -40,6 +41,13 @@ pub struct Sample {
     pub digest: [u8; 32],
 }
 
+impl Sample {
+    /// Whether the picture has one intensity: such pictures are all the same, and none gives another away.
+    pub fn is_blank(&self) -> bool {
+        self.image.pixels.iter().all(|&p| p == self.image.pixels[0])
+    }
+}
+
 /// How an organ is annotated in a series.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Annotation {
@@ -61,6 +69,8 @@ pub struct Series {
     /// Where the ROIs' coordinates start; `None` if every sub-image is a picture of its own.
     pub coordinates: Option<manifest::Coordinates>,
     pub coordinates_reason: String,
+    /// Whether there are annotations that cannot be used until `dataset.toml` says how they are meant.
+    pub is_ambiguous: bool,
     pub warnings: Vec<String>,
 }
 
@@ -73,11 +83,6 @@ impl Series {
     /// Whether there is no sub-image at all.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Whether there are annotations that cannot be used, since it is not known in whose coordinates they are drawn.
-    pub fn is_ambiguous(&self) -> bool {
-        self.coordinates.is_none() && !self.coordinates_reason.is_empty() && matches!(self.source, Source::Composite { .. })
     }
 
     /// Reads the sub-images, with their numbers in the series (from 1; the numbers of blank cells are skipped). One that cannot be
@@ -98,7 +103,15 @@ pub struct Dataset {
     pub series: Vec<Series>,
     pub warnings: Vec<String>,
     /// What could not be read: whole series, ROI files, single ROIs.
-    pub broken: Vec<String>,
+    pub broken: Vec<Broken>,
+}
+
+/// Something that cannot be read or used.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Broken {
+    /// The organ whose annotation it is; `None` for a whole series.
+    pub organ: Option<String>,
+    pub text: String,
 }
 
 impl Dataset {
@@ -116,7 +129,12 @@ impl Dataset {
     /// If no series is annotated for the organ (names those that are), or if nothing of it can be read.
     pub fn samples(&self, organ: &str) -> Result<Loaded> {
         let mut all = Loaded {
-            broken: self.broken.iter().map(|text| Error::new(ErrorKind::Data, text.clone())).collect(),
+            broken: self
+                .broken
+                .iter()
+                .filter(|broken| broken.organ.as_deref().is_none_or(|o| o == organ))
+                .map(|broken| Error::new(ErrorKind::Data, broken.text.clone()))
+                .collect(),
             ..Loaded::default()
         };
         let annotated: Vec<(&Series, &Annotation)> =

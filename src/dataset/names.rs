@@ -60,7 +60,8 @@ pub fn sort_naturally(paths: &mut [PathBuf]) {
 
 /// The number of each name that varies among the names; `None` for a name without it. When several vary, the one with the most
 /// values counts the sub-images (the others count objects); among equals the first. Of a single name, or of names that are all
-/// alike, the numbers that also stand in `context` (the series' name) are left out, and the last one that remains is taken.
+/// alike, the numbers that also stand in `context` (the series' name) are left out, and the last one that remains is taken; all stand
+/// in it only where the name is the series' own or a whole RoiSet's (`sub_12` of `litter_12` is its sub-image 12).
 pub fn varying_numbers(names: &[String], context: &str) -> Vec<Option<u32>> {
     let groups: Vec<Vec<u32>> = names.iter().map(|n| numbers(n)).collect();
     let n_groups = groups.iter().map(Vec::len).max().unwrap_or(0);
@@ -73,18 +74,28 @@ pub fn varying_numbers(names: &[String], context: &str) -> Vec<Option<u32>> {
     let best = (0..n_groups).rev().max_by_key(|&place| n_values(place));
     match best {
         Some(place) if n_values(place) > 1 => groups.iter().map(|g| g.get(place).copied()).collect(),
-        _ => groups.iter().map(|g| remaining_number(g, &numbers(context))).collect(),
+        _ => names.iter().map(|name| remaining_number(name, context)).collect(),
     }
 }
 
-fn remaining_number(groups: &[u32], context: &[u32]) -> Option<u32> {
-    let mut left = groups.to_vec();
-    for number in context {
-        if let Some(at) = left.iter().position(|n| n == number) {
+fn remaining_number(name: &str, context: &str) -> Option<u32> {
+    let mut left = numbers(name);
+    for number in numbers(context) {
+        if let Some(at) = left.iter().position(|n| *n == number) {
             left.remove(at);
         }
     }
-    left.last().copied()
+    let (name, context) = (name.to_lowercase(), context.to_lowercase());
+    let is_of_series = name.contains(&context) || name.contains("roiset");
+    left.last().copied().or_else(|| numbers(&name).last().copied().filter(|_| !is_of_series))
+}
+
+/// The sub-image of a name as our predictions give them, `heart-s07-1`.
+pub fn own_number(name: &str) -> Option<u32> {
+    let (rest, object) = name.rsplit_once('-')?;
+    let (_, sub_image) = rest.rsplit_once("-s")?;
+    let is_number = |text: &str| !text.is_empty() && text.len() <= 6 && text.chars().all(|c| c.is_ascii_digit());
+    (is_number(object) && is_number(sub_image)).then(|| sub_image.parse().ok()).flatten()
 }
 
 /// The number of a ROI's name that counts the sub-image, if the name is of the ROI Manager's kind: `0007-0123-0456` is slice 7;
@@ -136,7 +147,16 @@ mod tests {
         assert_eq!(varying(&["series_03_sub_12_vessel_RoiSet"], "series_03"), [Some(12)]);
         assert_eq!(varying(&["series_02_RoiSet"], "series_02"), [None]);
         assert_eq!(varying(&["RoiSet"], "series_02"), [None]);
+        assert_eq!(varying(&["sub_12"], "litter_12"), [Some(12)]);
+        assert_eq!(varying(&["RoiSet12"], "litter 12"), [None]);
         assert_eq!(varying(&["series_03_sub_03"], "series_03"), [Some(3)]);
+    }
+
+    #[test]
+    fn names_of_predictions() {
+        assert_eq!(own_number("heart-s07-1"), Some(7));
+        assert_eq!(own_number("my-organ-s12-3"), Some(12));
+        assert_eq!(["heart-07-1", "heart-s-1", "heart-s07", "s07-1"].map(own_number), [None; 4]);
     }
 
     #[test]

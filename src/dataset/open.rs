@@ -2,7 +2,7 @@
 
 use super::layout::{self, Candidate, Layout};
 use super::manifest::{self, GridSpec, Manifest};
-use super::{Annotation, Dataset, Series, Source, names, pair};
+use super::{Annotation, Broken, Dataset, Series, Source, load, names, pair};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::read::is_picture;
 use std::collections::BTreeMap;
@@ -38,20 +38,25 @@ impl Dataset {
         let (source, source_reason) = match source_of(&candidate.pictures, given) {
             Ok(found) => found,
             Err(error) => {
-                self.broken.push(error.to_string());
+                self.broken.push(Broken { organ: None, text: error.to_string() });
                 return;
             }
         };
         let given = manifest.coordinates_of(&candidate.name);
-        let paired = pair::pair(&candidate.name, &source, &candidate.organs, given).unwrap_or_else(|error| pair::Paired {
-            reason: "ambiguous: the annotations are not used until dataset.toml gives the coordinates".to_owned(),
-            broken: vec![error.to_string()],
+        let paired = pair::pair(&candidate.name, &source, &candidate.organs, given);
+        let is_ambiguous = paired.is_err();
+        let paired = paired.unwrap_or_else(|error| pair::Paired {
+            reason: "ambiguous: the annotations are not used until dataset.toml says how they are meant".to_owned(),
+            broken: vec![Broken { organ: None, text: error.to_string() }],
             ..pair::Paired::default()
         });
         let mut annotations: BTreeMap<String, Annotation> =
             paired.organs.into_iter().map(|(organ, rois)| (organ, Annotation::Rois(rois))).collect();
         for (organ, spec) in manifest.organ.iter().filter(|(_, spec)| spec.mask.is_some()) {
-            annotations.insert(organ.clone(), Annotation::Masks { spec: spec.clone(), root: self.root.clone() });
+            // No mask at all means: not annotated; some missing means: not visible there.
+            if load::mask_paths(&self.root, spec, &candidate.name, &source).iter().any(|path| path.exists()) {
+                annotations.insert(organ.clone(), Annotation::Masks { spec: spec.clone(), root: self.root.clone() });
+            }
         }
         let mut warnings = candidate.warnings;
         warnings.extend(paired.warnings);
@@ -63,6 +68,7 @@ impl Dataset {
             annotations,
             coordinates: paired.coordinates,
             coordinates_reason: paired.reason,
+            is_ambiguous,
             warnings,
         });
     }
@@ -114,7 +120,7 @@ fn check_series_names(root: &Path, candidates: &[Candidate], manifest: &Manifest
 /// Says which series lack an organ that others have.
 fn check_organs(dataset: &mut Dataset) {
     let organs = dataset.organs();
-    for series in dataset.series.iter().filter(|s| !s.is_ambiguous()) {
+    for series in dataset.series.iter().filter(|s| !s.is_ambiguous) {
         let missing: Vec<&str> = organs.iter().filter(|o| !series.annotations.contains_key(*o)).map(String::as_str).collect();
         if !missing.is_empty() {
             dataset.warnings.push(format!("{}: not annotated for {}: left out for it", series.name, missing.join(", ")));
@@ -139,12 +145,16 @@ pub fn open_input(path: &Path, grid: Option<GridSpec>) -> Result<Vec<Series>> {
         return Ok(vec![opener.picture(path)?]);
     }
     let listing = layout::list(path)?;
-    let pictures: Vec<PathBuf> = listing.files.into_iter().filter(|f| is_picture(f)).collect();
-    if !pictures.is_empty() {
-        return opener.pictures(path, &pictures);
+    if layout::is_annotated_series(path, &opener.manifest)? {
+        let full = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        let name = names::file_name(&full);
+        return Ok(vec![opener.series(&name, &layout::pictures_of_series(path, &opener.manifest)?, &name)?]);
+    }
+    if listing.files.iter().any(|f| is_picture(f)) {
+        return opener.pictures(path, &layout::pictures_of_series(path, &opener.manifest)?);
     }
     let mut series = Vec::new();
-    for folder in &listing.folders {
+    for folder in listing.folders.iter().filter(|folder| !layout::is_for_masks(path, folder, &opener.manifest)) {
         let pictures = layout::pictures_of_series(folder, &opener.manifest)?;
         if !pictures.is_empty() {
             // The folder's name says which series it is, the error which of its pictures cannot be read.
@@ -237,6 +247,7 @@ fn series(name: String, source: Source, source_reason: String) -> Series {
         annotations: BTreeMap::new(),
         coordinates: None,
         coordinates_reason: String::new(),
+        is_ambiguous: false,
         warnings: Vec::new(),
     }
 }

@@ -2,12 +2,14 @@
 
 use super::layout::{self, RoiFile};
 use super::manifest::Coordinates;
-use super::names;
+use super::numbering::{self, Claim, Evidence};
 use super::source::Source;
+use super::{Broken, names};
 use crate::error::{Error, Result};
 use crate::image::grid::Grid;
 use crate::roi::{Roi, archive};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 /// A ROI in its sub-image.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +46,7 @@ pub struct Paired {
     pub reason: String,
     pub warnings: Vec<String>,
     /// Files that cannot be read and ROIs that cannot be placed.
-    pub broken: Vec<String>,
+    pub broken: Vec<Broken>,
 }
 
 /// A ROI as read, with what its names say.
@@ -62,11 +64,7 @@ struct Raw {
 /// If the coordinates are ambiguous (the error asks for `dataset.toml`).
 pub fn pair(name: &str, source: &Source, organs: &BTreeMap<String, Vec<RoiFile>>, given: Option<Coordinates>) -> Result<Paired> {
     let mut paired = Paired::default();
-    let mut raws = Vec::new();
-    for (organ, files) in organs {
-        paired.organs.insert(organ.clone(), OrganRois::default());
-        raws.extend(read_organ(name, source, organ, files, &mut paired));
-    }
+    let raws = read_all(name, source, organs, &mut paired);
     match source {
         Source::Composite { grid, file } => {
             let (coordinates, reason) = match given {
@@ -82,6 +80,11 @@ pub fn pair(name: &str, source: &Source, organs: &BTreeMap<String, Vec<RoiFile>>
                 Coordinates::SubImage => place_by_number(source, raws, &mut paired),
             }
         }
+        Source::Single { file } => {
+            refuse_numbers(file, &raws)?;
+            paired.reason = "the only sub-image".to_owned();
+            place_by_number(source, raws, &mut paired);
+        }
         _ => {
             paired.reason = "every sub-image is a picture of its own".to_owned();
             place_by_number(source, raws, &mut paired);
@@ -90,116 +93,119 @@ pub fn pair(name: &str, source: &Source, organs: &BTreeMap<String, Vec<RoiFile>>
     Ok(paired)
 }
 
-/// Reads an organ's files; counts what is no area.
-fn read_organ(series: &str, source: &Source, organ: &str, files: &[RoiFile], paired: &mut Paired) -> Vec<Raw> {
-    let stems: Vec<String> = files.iter().map(|f| names::stem(&f.path)).collect();
-    // In the lab's layout a loose ROI file is an entry of its set, and a set's own number is the series'.
-    let is_lab = files.iter().any(|f| f.word.is_some());
-    let file_numbers = match is_lab && files.len() == 1 {
-        true => vec![None],
-        false => names::varying_numbers(&words_only(files, &stems), series),
-    };
+/// Different numbers beyond what could count objects say that a picture which was taken for a single sub-image is a composite.
+fn refuse_numbers(file: &Path, raws: &[Raw]) -> Result<()> {
+    // Larger numbers are dates and the like.
+    const SUB_IMAGES_MAX: usize = 100;
+    let numbers: BTreeSet<usize> = raws.iter().filter_map(|raw| raw.number).filter(|n| *n <= SUB_IMAGES_MAX).collect();
+    let Some(&number) = numbers.last().filter(|n| numbers.len() > 1 && **n > raws.len()) else { return Ok(()) };
+    let Some(raw) = raws.iter().find(|raw| raw.number == Some(number)) else { return Ok(()) };
+    let message = format!(
+        "no grid of sub-images was found in the picture, but a ROI belongs to sub-image {number} by its name or position: {}",
+        raw.label
+    );
+    Err(Error::data(file, message).remedy(
+        "write grid = { rows = 5, columns = 7 } (or what it is) into dataset.toml; rows = 1, columns = 1 if it is a single picture",
+    ))
+}
+
+/// What was read from an organ's files, in order, with what says where it belongs.
+#[derive(Default)]
+struct Items {
+    evidence: Vec<Evidence>,
+    /// `None`: cannot be read.
+    rois: Vec<Option<(Roi, String)>>,
+}
+
+impl Items {
+    fn push(&mut self, evidence: Evidence, roi: Option<(Roi, String)>) {
+        self.evidence.push(evidence);
+        self.rois.push(roi);
+    }
+}
+
+/// Reads the files of all organs and finds out to which sub-image each ROI says that it belongs.
+fn read_all(name: &str, source: &Source, organs: &BTreeMap<String, Vec<RoiFile>>, paired: &mut Paired) -> Vec<Raw> {
+    let mut read = Vec::new();
+    for (organ, files) in organs {
+        paired.organs.insert(organ.clone(), OrganRois::default());
+        let items = read_organ(organ, files, paired);
+        let (claims, warning) = numbering::claims(&items.evidence, name, source);
+        paired.warnings.extend(warning.map(|warning| format!("{name}, {organ}: {warning}")));
+        read.push((organ, items, claims));
+    }
+    let any_zero = read.iter().any(|(_, _, claims)| claims.contains(&Some(Claim::Name(0))));
+    if any_zero && !source.is_from_zero() {
+        paired.warnings.push(format!("{name}: the numbers in the ROIs' names count from 0"));
+    }
+    let valid = source.numbers();
     let mut raws = Vec::new();
-    for (file, file_number) in files.iter().zip(file_numbers) {
-        if is_lab && files.len() > 1 && !holds(&names::file_name(&file.path), file) {
-            continue;
-        }
-        match archive::read(&file.path) {
-            Ok(contents) => raws.extend(raws_of(source, organ, file, file_number, contents, files.len() == 1, paired)),
-            Err(error) => {
-                note_unreadable(source, organ, file_number, paired);
-                paired.broken.push(error.to_string());
+    for (organ, items, claims) in read {
+        let is_from_zero = numbering::is_from_zero(&claims, any_zero, source);
+        for (roi, claim) in items.rois.into_iter().zip(claims) {
+            let number = claim.map(|claim| numbering::resolve(claim, is_from_zero, source));
+            match roi {
+                Some((roi, label)) => raws.push(Raw { organ: organ.clone(), roi, label, number }),
+                None => {
+                    let number = number.filter(|n| valid.contains(n));
+                    paired.organs.entry(organ.clone()).or_default().unreadable.insert(number);
+                }
             }
         }
     }
     raws
 }
 
-/// Remembers that something of an organ's annotation cannot be read, in the sub-image that the file's number names.
-fn note_unreadable(source: &Source, organ: &str, file_number: Option<u32>, paired: &mut Paired) {
-    let number = file_number.map(|n| n as usize).filter(|n| source.numbers().contains(n));
-    paired.organs.entry(organ.to_owned()).or_default().unreadable.insert(number);
-}
-
-/// The stems of those files that belong to the organ; others are blanked, so that their numbers do not count as varying.
-fn words_only(files: &[RoiFile], stems: &[String]) -> Vec<String> {
-    files
-        .iter()
-        .zip(stems)
-        .map(|(f, stem)| if holds(&names::file_name(&f.path), f) { stem.clone() } else { String::new() })
-        .collect()
+/// Reads an organ's files; counts what is no area.
+fn read_organ(organ: &str, files: &[RoiFile], paired: &mut Paired) -> Items {
+    // In the lab's layout a loose ROI file is an entry of its set, and a set's own number is the series'.
+    let is_lab = files.iter().any(|f| f.word.is_some());
+    let mut items = Items::default();
+    for file in files {
+        if is_lab && files.len() > 1 && !holds(&names::file_name(&file.path), file) {
+            continue;
+        }
+        let stem = if is_lab && files.len() == 1 { String::new() } else { file.name.clone() };
+        match archive::read(&file.path) {
+            Ok(contents) => add_contents(organ, file, &stem, contents, &mut items, paired),
+            Err(error) => {
+                items.push(Evidence { stem, ..Evidence::default() }, None);
+                paired.broken.push(Broken { organ: Some(organ.to_owned()), text: error.to_string() });
+            }
+        }
+    }
+    items
 }
 
 fn holds(name: &str, file: &RoiFile) -> bool {
     file.word.as_ref().is_none_or(|word| layout::last_part(name).contains(word))
 }
 
-fn raws_of(
-    source: &Source,
-    organ: &str,
-    file: &RoiFile,
-    file_number: Option<u32>,
-    contents: archive::Archive,
-    alone: bool,
-    paired: &mut Paired,
-) -> Vec<Raw> {
+fn add_contents(organ: &str, file: &RoiFile, stem: &str, contents: archive::Archive, items: &mut Items, paired: &mut Paired) {
     let counts = paired.organs.entry(organ.to_owned()).or_default();
     counts.n_skipped += contents.skipped.len();
-    let mut kept: Vec<(String, Roi)> = Vec::new();
-    let mut n_unreadable = 0;
-    for (entry, roi) in contents.rois {
-        if file.word.is_some() && !holds(&entry, file) {
+    for (name, roi) in contents.rois {
+        if file.word.is_some() && !holds(&name, file) {
             continue;
         }
+        let entry = name.trim_end_matches(".roi").to_owned();
+        let evidence = Evidence { stem: stem.to_owned(), entry, position: roi.as_ref().ok().and_then(position) };
         match roi {
             Ok(roi) => {
                 counts.n_read += 1;
-                if roi.is_annotation() { kept.push((entry, roi)) } else { counts.n_without_area += 1 }
+                match roi.is_annotation() {
+                    true => items.push(evidence, Some((roi, format!("{}, {name}", file.path.display())))),
+                    false => counts.n_without_area += 1,
+                }
             }
             Err(error) => {
-                n_unreadable += 1;
-                let has_path = error.path().is_some();
-                paired.broken.push(if has_path {
-                    error.to_string()
-                } else {
-                    format!("{}, {entry}: {error}", file.path.display())
-                });
+                items.push(evidence, None);
+                let named = error.path().is_some();
+                let text = if named { error.to_string() } else { format!("{}, {name}: {error}", file.path.display()) };
+                paired.broken.push(Broken { organ: Some(organ.to_owned()), text });
             }
         }
     }
-    if n_unreadable > 0 {
-        note_unreadable(source, organ, file_number, paired);
-    }
-    let stems: Vec<String> = kept.iter().map(|(entry, _)| entry.trim_end_matches(".roi").to_owned()).collect();
-    let entry_numbers = entry_numbers(&stems);
-    let positions: Vec<Option<usize>> = kept.iter().map(|(_, roi)| position(roi)).collect();
-    let varied = positions.iter().flatten().collect::<BTreeSet<_>>().len() > 1;
-    // A picture without pages has no positions: ImageJ may still write 1 for all ROIs drawn on it.
-    let use_positions = varied || matches!(source, Source::Stack { .. });
-    let valid = source.numbers();
-    let name_number = file_number.map(|n| n as usize).filter(|n| *n == 0 || valid.contains(n));
-    let mut raws = Vec::new();
-    for (i, (entry, roi)) in kept.into_iter().enumerate() {
-        let by_position = positions[i].filter(|_| use_positions);
-        let by_entry = entry_numbers[i].map(|n| n as usize);
-        // One file for everything: its positions say more than a number in its name.
-        let number = match alone && varied {
-            true => by_position.or(name_number).or(by_entry),
-            false => name_number.or(by_position).or(by_entry),
-        };
-        let label = format!("{}, {entry}", file.path.display());
-        raws.push(Raw { organ: organ.to_owned(), roi, label, number });
-    }
-    raws
-}
-
-/// Sub-image numbers by the names of an archive's entries.
-fn entry_numbers(stems: &[String]) -> Vec<Option<u32>> {
-    let parts: Vec<String> = stems.iter().map(|s| layout::last_part(s)).collect();
-    if parts.iter().all(|p| names::manager_slice(p).is_some()) {
-        return parts.iter().map(|p| names::manager_slice(p).flatten()).collect();
-    }
-    names::varying_numbers(&parts, "")
 }
 
 /// The page that a ROI was drawn on: its plain position, or the one dimension of a hyperstack that it has.
@@ -272,26 +278,20 @@ fn overlaps(grid: &Grid, cell: usize, roi: &Roi) -> bool {
 /// Assigns ROIs in sub-image coordinates by their numbers.
 fn place_by_number(source: &Source, raws: Vec<Raw>, paired: &mut Paired) {
     let valid = source.numbers();
-    // Files counted from 0: the first sub-image is then number 0.
-    let first = usize::from(raws.iter().any(|raw| raw.number == Some(0)));
-    if first == 1 {
-        paired.warnings.push("the numbers in the ROIs' names count from 0".to_owned());
-    }
     for raw in raws {
-        let number = match (valid.len(), raw.number) {
-            (1, _) => Some(valid[0]),
-            (_, number) => number.map(|n| n + first),
-        };
-        match number {
+        match if valid.len() == 1 { Some(valid[0]) } else { raw.number } {
             Some(number) if valid.contains(&number) => put(paired, raw, number, [0, 0]),
             Some(number) => {
                 let range = format!("{} sub-images up to number {}", valid.len(), valid.last().unwrap_or(&0));
                 paired.warnings.push(format!("{}: the ROI belongs to sub-image {number}, but there are {range}; left out", raw.label));
             }
-            None => paired.broken.push(format!(
-                "{}: expected the sub-image's number in the file's name or a stack position in the ROI, found neither\n  what to do: name the files by sub-image (sub_07.roi), or set coordinates in dataset.toml",
-                raw.label
-            )),
+            None => paired.broken.push(Broken {
+                organ: Some(raw.organ),
+                text: format!(
+                    "{}: expected the sub-image's number in the file's name or a stack position in the ROI, found neither\n  what to do: name the files by sub-image (sub_07.roi), or set coordinates in dataset.toml",
+                    raw.label
+                ),
+            }),
         }
     }
 }

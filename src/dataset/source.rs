@@ -93,6 +93,11 @@ impl Source {
         }
     }
 
+    /// Whether the names of a folder's pictures count from 0, so that their numbers are one more.
+    pub fn is_from_zero(&self) -> bool {
+        matches!(self, Source::Folder { files } if counting_numbers(files).is_some_and(|n| n.contains(&0)))
+    }
+
     /// Reads the sub-images, with their numbers.
     ///
     /// # Errors
@@ -121,14 +126,16 @@ fn read_composite(file: &Path, grid: &Grid) -> Result<Gray> {
     Ok(picture)
 }
 
-/// The numbers of a folder's pictures: those that vary in their names if they are all different, else their order from 1.
+/// The numbers of a folder's pictures: those that count them in their names (one more if they count from 0), else their order from 1.
 fn folder_numbers(files: &[PathBuf]) -> Vec<usize> {
-    let stems: Vec<String> = files.iter().map(|f| names::stem(f)).collect();
-    let in_order = || (1..=files.len()).collect::<Vec<_>>();
-    let Some(found) = names::varying_numbers(&stems, "").into_iter().collect::<Option<Vec<u32>>>() else {
-        return in_order();
-    };
+    let Some(found) = counting_numbers(files) else { return (1..=files.len()).collect() };
     let first = usize::from(found.contains(&0));
-    let increasing = found.windows(2).all(|pair| pair[0] < pair[1]);
-    if increasing { found.iter().map(|&n| n as usize + first).collect() } else { in_order() }
+    found.iter().map(|&n| n as usize + first).collect()
+}
+
+/// The numbers in the names of a folder's pictures, if all have one and they increase.
+fn counting_numbers(files: &[PathBuf]) -> Option<Vec<u32>> {
+    let stems: Vec<String> = files.iter().map(|f| names::stem(f)).collect();
+    let found = names::varying_numbers(&stems, "").into_iter().collect::<Option<Vec<u32>>>()?;
+    found.windows(2).all(|pair| pair[0] < pair[1]).then_some(found)
 }

@@ -46,7 +46,8 @@ pub struct Splits {
     pub test: Vec<String>,
     pub by_image: bool,
     pub seed: u64,
-    /// Hexadecimal digests of all sub-images used in training or validation: what `evaluate` refuses to be fooled by.
+    /// Hexadecimal digests of all sub-images used in training or validation (without those of one intensity): what `evaluate` refuses to
+    /// be fooled by.
     pub seen: Vec<String>,
 }
 
@@ -78,7 +79,7 @@ impl Splits {
         splits.refuse_leaks(samples)?;
         let mut seen: Vec<String> = samples
             .iter()
-            .filter(|s| matches!(splits.part_of(s), Some(Part::Train | Part::Val)))
+            .filter(|s| matches!(splits.part_of(s), Some(Part::Train | Part::Val)) && !s.is_blank())
             .map(|s| hex(&s.digest))
             .collect();
         seen.sort();
@@ -97,7 +98,7 @@ impl Splits {
     /// The same picture in two parts makes the numbers of the later one worthless.
     fn refuse_leaks(&self, samples: &[Sample]) -> Result<()> {
         let mut first_of: HashMap<[u8; 32], (&Sample, Part)> = HashMap::new();
-        for sample in samples {
+        for sample in samples.iter().filter(|s| !s.is_blank()) {
             let Some(part) = self.part_of(sample) else { continue };
             let (first, first_part) = first_of.entry(sample.digest).or_insert((sample, part));
             if *first_part != part {
@@ -235,6 +236,18 @@ mod tests {
         assert!(error.contains("s1, sub-image 1") && error.contains("s5, sub-image 4"), "{error}");
         let together = SplitOptions { test_series: vec!["s1".to_owned(), "s5".to_owned()], ..options };
         assert!(Splits::make(&leaking, &together).is_ok());
+    }
+
+    /// Frames without a picture are the same in all series, and give nothing away.
+    #[test]
+    fn blank_pictures_are_no_leak() {
+        let mut all = samples(5);
+        for sample in all.iter_mut().filter(|s| s.sub_image == 2) {
+            sample.image.pixels.fill(0.0);
+            sample.digest = [0; 32];
+        }
+        let splits = Splits::make(&all, &SplitOptions::default()).unwrap();
+        assert_eq!(splits.seen.len(), 12);
     }
 
     #[test]

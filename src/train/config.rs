@@ -121,6 +121,8 @@ impl Config {
     /// If an option is missing or out of its range.
     pub fn resolve(options: &Options, facts: Facts) -> Result<Config> {
         let (data, organ) = required(options)?;
+        // A run may be resumed from another folder.
+        let data = std::path::absolute(&data).unwrap_or(data);
         let preset = options.preset.unwrap_or_default();
         let quick = preset == Preset::Quick;
         let arch = options.arch.unwrap_or_else(|| default_arch(&organ));

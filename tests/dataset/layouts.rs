@@ -88,7 +88,7 @@ fn ambiguous_coordinates_ask_for_the_manifest_and_the_manifest_answers() {
     write_picture(&root.path().join("other/composite.png"), &composite(5, 7, 4));
     write_rois(&root.path().join("other/heart/sub_02.zip"), &[rectangle("x", 1, 1, 4, 4)]);
     let dataset = Dataset::open(root.path()).unwrap();
-    assert!(series(&dataset, "s").is_ambiguous() && !series(&dataset, "other").is_ambiguous());
+    assert!(series(&dataset, "s").is_ambiguous && !series(&dataset, "other").is_ambiguous);
     let loaded = dataset.samples("heart").unwrap();
     assert_eq!((loaded.samples.len(), loaded.broken.len(), loaded.warnings), (35, 1, Vec::new()));
 }

@@ -1,6 +1,7 @@
 //! Data sets on disk: written into fresh folders as a lab would, then opened; and the real series where they are at hand.
 
 mod layouts;
+mod numbers;
 mod pictures;
 mod real;
 
