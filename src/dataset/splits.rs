@@ -175,7 +175,7 @@ mod tests {
         let make = |series: usize, sub_image: usize| {
             let mut digest = [0; 32];
             (digest[0], digest[1]) = (series as u8, sub_image as u8);
-            let image = Gray::new(1, 1, vec![0.0]);
+            let image = Gray::new(2, 1, vec![0.0, 1.0]);
             Sample { series: format!("s{series}"), sub_image, image, instances: Vec::new(), digest }
         };
         (1..=n_series).flat_map(|s| (1..=4).map(move |i| make(s, i))).collect()
