@@ -11,7 +11,7 @@ fn samples() -> Arc<Vec<Sample>> {
 
 fn options(workers: usize) -> LoaderOptions {
     let augment = Some(AugmentConfig::default());
-    LoaderOptions { batch: 4, size: [48, 32], seed: 11, workers, augment, normalization: PLAIN }
+    LoaderOptions { batch: 4, size: [48, 32], seed: 11, workers, augment, normalization: PLAIN, channels: 1 }
 }
 
 /// Bits of the arrays, and the samples.
