@@ -9,7 +9,7 @@ use unet_engine::geometry::Mask;
 use unet_engine::image::Gray;
 use unet_engine::model::Arch;
 use unet_engine::random::{Philox, Purpose};
-use unet_engine::train::config::Options;
+use unet_engine::train::config::{Instances, Options};
 use unet_engine::train::{Request, run_on};
 
 struct Counting;
@@ -55,11 +55,16 @@ fn sample(series: &str, index: usize) -> Sample {
     // Odd sizes, so that letterboxing and its weights take part.
     let (width, height) = (SIZE - index % 3, SIZE + index % 5);
     let pixels = (0..width * height).map(|_| rng.uniform() * 255.0).collect();
-    let mut mask = Mask::new(width, height);
-    (4..10).for_each(|y| mask.set_span(y, 3, 9));
+    // Up to four instances: more than channels, too.
+    let instance = |i: usize| {
+        let mut mask = Mask::new(width, height);
+        (4..10 - i as i64).for_each(|y| mask.set_span(y, 3 * i as i64, 3 * i as i64 + 3));
+        mask
+    };
+    let instances = (0..index % 5).map(instance).collect();
     let mut digest = [0; 32];
     digest[..8].copy_from_slice(&(index as u64).to_le_bytes());
-    Sample { series: series.into(), sub_image: index + 1, image: Gray::new(width, height, pixels), instances: vec![mask], digest }
+    Sample { series: series.into(), sub_image: index + 1, image: Gray::new(width, height, pixels), instances, digest }
 }
 
 /// A training set of a thousand batches, and a little to validate and to test.
@@ -72,7 +77,7 @@ fn samples() -> Vec<Sample> {
     (0..N_STEPS * BATCH + 4).map(|index| sample(series(index), index)).collect()
 }
 
-fn options() -> Options {
+fn options(instances: usize) -> Options {
     Options {
         data: Some("in memory".into()),
         organ: Some("heart".into()),
@@ -85,6 +90,7 @@ fn options() -> Options {
         fine_tune_epochs: Some(0),
         test_series: Some(vec!["test".into()]),
         val_series: Some(vec!["val".into()]),
+        instances: Some(Instances::Count(instances)),
         threads: Some(2),
         ..Options::default()
     }
@@ -103,11 +109,17 @@ fn count() -> bool {
 
 #[test]
 fn a_step_allocates_nothing() {
+    // With one channel, and with several that instances are assigned to. One after the other: the counter counts the whole process.
+    [1, 3].into_iter().for_each(count_allocations);
+}
+
+fn count_allocations(instances: usize) {
+    STEPS.store(0, Ordering::SeqCst);
     let folder = tempfile::tempdir().expect("a folder");
-    let request = Request { options: options(), out: Some(folder.path().join("run")), resume: false, preview: None };
+    let request = Request { options: options(instances), out: Some(folder.path().join("run")), resume: false, preview: None };
     run_on(&request, samples(), &count).expect("a training");
     let (first, last) = (AT_FIRST.load(Ordering::SeqCst), AT_LAST.load(Ordering::SeqCst));
     assert!(STEPS.load(Ordering::SeqCst) > N_STEPS, "validation comes after {N_STEPS} steps");
     assert!(first > 0 && last > 0, "the counter counts");
-    assert_eq!(last - first, 0, "allocations in {} steps", N_STEPS - WARM_UP);
+    assert_eq!(last - first, 0, "allocations in {} steps with {instances} channels", N_STEPS - WARM_UP);
 }

@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
-/// The arrays of one batch, NHWC with one channel: `image` standardised, `target` 0 or 1, `weight` 0 on padding.
+/// The arrays of one batch, NHWC with one channel: `image` standardised; `target` 0, or the number of the instance from 1 (with one
+/// output channel 1 in any instance); `weight` 0 on padding and on instances that are too many for the channels.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     pub image: Vec<f32>,
@@ -40,6 +41,8 @@ pub struct LoaderOptions {
     /// `None`: letterbox only (validation).
     pub augment: Option<AugmentConfig>,
     pub normalization: Normalization,
+    /// Output channels of the network; see [`Prepared::new`].
+    pub channels: usize,
 }
 
 /// Prepares batches ahead of the step in worker threads, in the order asked for, in buffers that are used again and again.
@@ -253,7 +256,7 @@ fn prepare_all(samples: &[Sample], options: &LoaderOptions, n_threads: usize) ->
         loop {
             let i = next.fetch_add(1, Ordering::Relaxed);
             let (Some(sample), Some(cell)) = (samples.get(i), cells.get(i)) else { break };
-            cell.get_or_init(|| Prepared::new(sample, options.size, options.normalization));
+            cell.get_or_init(|| Prepared::new(sample, options.size, options.normalization, options.channels));
         }
     };
     let panicked = std::thread::scope(|scope| {
@@ -288,7 +291,7 @@ mod tests {
 
     fn options() -> LoaderOptions {
         let normalization = Normalization { mean: 0.0, deviation: 1.0 };
-        LoaderOptions { batch: 2, size: [16, 16], seed: 1, workers: 2, augment: None, normalization }
+        LoaderOptions { batch: 2, size: [16, 16], seed: 1, workers: 2, augment: None, normalization, channels: 1 }
     }
 
     fn sample() -> Sample {
@@ -298,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_panic_in_a_worker_is_an_error_with_its_message() {
-        let mut broken = Prepared::new(&sample(), [16, 16], options().normalization);
+        let mut broken = Prepared::new(&sample(), [16, 16], options().normalization, 1);
         broken.labels.clear();
         let mut loader = Loader::start(vec![broken], options()).expect("threads start");
         loader.enqueue(&[(0, 0); 8]);

@@ -2,6 +2,7 @@
 
 use crate::dataset::Sample;
 use crate::error::Result;
+use crate::geometry::Mask;
 use crate::image::Gray;
 use crate::image::letterbox::Letterbox;
 use serde::{Deserialize, Serialize};
@@ -71,9 +72,12 @@ pub struct Prepared {
     pub(super) letterbox: Letterbox,
     /// The standardised picture, averaged to the input's resolution where it is finer.
     pub(super) content: Gray,
-    /// Of the source's size: 0, or the number of the instance from 1 (one that overlaps another covers it).
+    /// Of the source's size: 0, the number of the instance from 1, or [`SURPLUS`].
     pub(super) labels: Vec<u8>,
 }
+
+/// The label of instances that are too many for the channels.
+pub(super) const SURPLUS: u8 = u8::MAX;
 
 impl Prepared {
     /// Checks that every sample can be seen in an input of width and height `size`.
@@ -88,20 +92,18 @@ impl Prepared {
         Ok(())
     }
 
-    /// Prepares a sample for an input of width and height `size`.
+    /// Prepares a sample for an input of width and height `size` and a network of `channels` output channels.
+    ///
+    /// With one channel every instance has the label 1. With several, the `channels` largest (by pixels; ties: the first) are numbered
+    /// from 1, the largest first; a pixel of two of them belongs to the smaller one, which is the one in front or inside; the others
+    /// are surplus, but for pixels that they share with a numbered one.
     ///
     /// # Panics
     /// If a mask has not the sub-image's size.
-    pub fn new(sample: &Sample, size: [usize; 2], normalization: Normalization) -> Prepared {
+    pub fn new(sample: &Sample, size: [usize; 2], normalization: Normalization, channels: usize) -> Prepared {
         let picture = normalization.standardise(&sample.image);
         let letterbox = Letterbox::fit([picture.width, picture.height], size);
-        let mut labels = vec![0; picture.pixels.len()];
-        for (i, mask) in sample.instances.iter().enumerate() {
-            assert_eq!((mask.width(), mask.height()), (picture.width, picture.height), "a mask of its sub-image's size");
-            let label = i.min(254) as u8 + 1;
-            labels.iter_mut().zip(mask.pixels()).filter(|(_, inside)| **inside != 0).for_each(|(l, _)| *l = label);
-        }
-        Prepared { letterbox, content: letterbox.content(&picture), labels }
+        Prepared { letterbox, content: letterbox.content(&picture), labels: labels(sample, channels) }
     }
 
     /// Bytes that it holds.
@@ -110,9 +112,53 @@ impl Prepared {
     }
 }
 
+/// The labels of [`Prepared::new`].
+fn labels(sample: &Sample, channels: usize) -> Vec<u8> {
+    let mut labels = vec![0; sample.image.pixels.len()];
+    let mut masks: Vec<&Mask> = sample.instances.iter().collect();
+    if channels > 1 {
+        masks.sort_by_key(|mask| std::cmp::Reverse(mask.area()));
+    }
+    let (kept, surplus) = masks.split_at(if channels > 1 { channels.min(masks.len()) } else { masks.len() });
+    // Later ones cover earlier ones.
+    let numbered = kept.iter().enumerate().map(|(i, mask)| (if channels > 1 { i as u8 + 1 } else { 1 }, mask));
+    for (label, mask) in surplus.iter().map(|mask| (SURPLUS, mask)).chain(numbered) {
+        assert_eq!((mask.width(), mask.height()), (sample.image.width, sample.image.height), "a mask of its sub-image's size");
+        labels.iter_mut().zip(mask.pixels()).filter(|(_, inside)| **inside != 0).for_each(|(l, _)| *l = label);
+    }
+    labels
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn instance(size: [usize; 2], columns: std::ops::Range<i64>) -> Mask {
+        let mut mask = Mask::new(size[0], size[1]);
+        (0..size[1]).for_each(|y| mask.set_span(y as i64, columns.start, columns.end));
+        mask
+    }
+
+    fn labelled(instances: &[std::ops::Range<i64>], channels: usize) -> Vec<u8> {
+        let instances = instances.iter().map(|columns| instance([12, 1], columns.clone())).collect();
+        let image = Gray::new(12, 1, vec![0.0; 12]);
+        labels(&Sample { series: "s".into(), sub_image: 1, image, instances, digest: [0; 32] }, channels)
+    }
+
+    #[test]
+    fn the_largest_are_numbered_and_the_others_surplus() {
+        let instances = [0..2, 3..7, 8..9, 9..12];
+        assert_eq!(labelled(&instances, 1), [1, 1, 0, 1, 1, 1, 1, 0, 1, 1, 1, 1]);
+        assert_eq!(labelled(&instances, 2), [SURPLUS, SURPLUS, 0, 1, 1, 1, 1, 0, SURPLUS, 2, 2, 2]);
+        assert_eq!(labelled(&instances, 8), [3, 3, 0, 1, 1, 1, 1, 0, 4, 2, 2, 2]);
+        assert_eq!(labelled(&[0..2, 4..6, 8..10], 2), [1, 1, 0, 0, 2, 2, 0, 0, SURPLUS, SURPLUS, 0, 0], "of equals the first");
+    }
+
+    #[test]
+    fn a_shared_pixel_belongs_to_the_smaller_but_never_to_a_surplus_one() {
+        assert_eq!(labelled(&[0..3, 1..9], 2), [2, 2, 2, 1, 1, 1, 1, 1, 1, 0, 0, 0]);
+        assert_eq!(labelled(&[0..8, 2..8, 7..10], 2), [1, 1, 2, 2, 2, 2, 2, 2, SURPLUS, SURPLUS, 0, 0]);
+    }
 
     #[test]
     fn percentiles_become_zero_and_one() {

@@ -35,7 +35,7 @@ pub fn preview(samples: &[Sample], config: &AugmentConfig, normalization: Normal
     let mut augmented = Sampler::new(size, Some(config.clone()), normalization);
     let mut cell = Cell::new();
     for (row, &sample) in chosen.iter().enumerate() {
-        let prepared = Prepared::new(&samples[sample], size, normalization);
+        let prepared = Prepared::new(&samples[sample], size, normalization, 1);
         for column in 0..COLUMNS {
             let sampler = if column == 0 { &mut plain } else { &mut augmented };
             let address = Address { seed: 0, epoch: column as u32, image: sample as u32 };

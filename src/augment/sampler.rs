@@ -2,7 +2,7 @@
 
 use super::config::AugmentConfig;
 use super::intensity::{self, Intensity, NoiseAddress};
-use super::prepare::{Normalization, Prepared};
+use super::prepare::{Normalization, Prepared, SURPLUS};
 use super::transform::{Elastic, Transform};
 use crate::image::letterbox::{is_inside, sample_row};
 use crate::random::{Philox, Purpose};
@@ -37,8 +37,8 @@ impl Sampler {
         Sampler { size, augment, normalization, elastic, xs: vec![0.0; size[0]], ys: vec![0.0; size[0]], words }
     }
 
-    /// Draws the transform at `address` and samples `prepared` with it: the standardised picture (0 on padding), the target (1 in
-    /// an instance) and the weight (0 on padding), each of the input's size, row by row.
+    /// Draws the transform at `address` and samples `prepared` with it: the standardised picture (0 on padding), the target (0, or the
+    /// label of the instance) and the weight (0 on padding and on surplus instances), each of the input's size, row by row.
     pub fn fill(&mut self, prepared: &Prepared, address: Address, image: &mut [f32], target: &mut [f32], weight: &mut [f32]) {
         assert_eq!(prepared.letterbox.input, self.size, "a sample prepared for this sampler's input");
         let Address { seed, epoch, image: index } = address;
@@ -62,6 +62,10 @@ impl Sampler {
                 let noise = NoiseAddress { seed, epoch, image: index };
                 intensity.apply(self.normalization, noise, y, image, weight, &mut self.words);
             }
+            // Only now: the network sees surplus instances, with noise like everything else; the loss does not.
+            for (target, weight) in target.iter_mut().zip(weight).filter(|(target, _)| **target == f32::from(SURPLUS)) {
+                (*target, *weight) = (0.0, 0.0);
+            }
         }
     }
 
@@ -84,7 +88,7 @@ impl Sampler {
         for ((target, &x), &y) in target.iter_mut().zip(&self.xs).zip(&self.ys) {
             let label =
                 if is_inside(source, x, y) { prepared.labels[y as i32 as usize * source[0] + x as i32 as usize] } else { 0 };
-            *target = f32::from(u8::from(label != 0));
+            *target = f32::from(label);
         }
     }
 

@@ -6,7 +6,7 @@ mod profile;
 use super::{print_json, print_line};
 use crate::backend::{Session, cpu};
 use crate::error::{Error, Result};
-use crate::model::{Arch, NetworkSpec, initialise};
+use crate::model::{Arch, NetworkSpec, Target, initialise};
 use crate::ops::dice_bce::LossParameters;
 use crate::plan::PlanOptions;
 use crate::random::{Philox, Purpose};
@@ -133,7 +133,7 @@ fn measure_network(args: &Args, what: &'static str) -> Result<Report> {
     let size = [args.size; 2];
     let loss = LossParameters { alpha: 0.5, smooth: 1.0, class_weight: 1.0, focal_gamma: 0.0 };
     let tape = match what {
-        "step" => spec.record_training(args.batch, size, loss)?,
+        "step" => spec.record_training(args.batch, size, loss, Target::Given)?,
         _ => spec.record_inference(args.batch, size)?,
     };
     let mut session = Session::new(cpu::open(args.threads)?, &[&tape], PlanOptions { fuse: true })?;

@@ -3,13 +3,16 @@
 //! For each threshold and opening every image is cut into components once, and of each component only its area, its pixels inside
 //! the annotation and its match are kept. Dropping small components changes neither the pixels nor the match of the others (two
 //! disjoint components can both reach an IoU of 0.5 with one annotation only as its two equal halves), so all smallest areas are
-//! then sums over that list. A property test compares this with running everything anew.
+//! then sums over that list. Several channels split components, which leaves the pixels as they are; the objects change only at those
+//! few smallest areas at which another part is large enough to stay. A property test compares this with running everything anew.
 
 use super::objects::{Pair, greedy};
 use super::{Counts, union};
 use crate::dataset::Sample;
 use crate::geometry::{Mask, Rect};
-use crate::segment::{OperatingPoint, clean, components};
+use crate::segment::components::{self, Components};
+use crate::segment::split::{self, Parts};
+use crate::segment::{OperatingPoint, clean};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -24,8 +27,10 @@ const MIN_AREAS: [usize; 10] = [0, 2, 5, 10, 15, 20, 25, 30, 40, 50];
 /// A validation sub-image with its predicted probabilities, in original pixels.
 pub struct Prediction<'a> {
     pub sample: &'a Sample,
-    /// Row by row, of the sub-image's size.
+    /// That a pixel belongs to any instance; row by row, of the sub-image's size.
     pub probability: Vec<f32>,
+    /// The maps of the channels, each of the same size, where there are several; empty with one.
+    pub channels: Vec<Vec<f32>>,
 }
 
 /// What was chosen, and what it reaches on the validation series.
@@ -111,26 +116,22 @@ fn candidates(predictions: &[Prediction<'_>]) -> Vec<Candidate> {
         .iter()
         .flat_map(|&opening| THRESHOLDS.map(|t| OperatingPoint { threshold: t as f32 / 1000.0, opening, ..base_point() }))
         .collect();
-    // Counts are integers, so the order in which threads add them does not matter; images come back in order all the same.
-    let found: Vec<Vec<Vec<Found>>> = predictions.par_iter().map(|p| of_image(p, &points)).collect();
+    let counts: Vec<Vec<Found>> = predictions.par_iter().map(|p| of_image(p, &points, &min_areas)).collect();
     let n_truth_pixels: u64 = predictions.iter().map(|p| truth(p.sample).area() as u64).sum();
     let n_truth_objects: u64 = predictions.iter().map(|p| p.sample.instances.len() as u64).sum();
-    let mut candidates = Vec::with_capacity(points.len() * min_areas.len());
-    for (i, point) in points.iter().enumerate() {
-        for &min_area in &min_areas {
-            let (mut pixels, mut objects) = (Counts::default(), Counts::default());
-            for found in found.iter().flat_map(|image| &image[i]).filter(|found| found.area >= min_area) {
-                pixels.true_positive += found.hits as u64;
-                pixels.false_positive += (found.area - found.hits) as u64;
-                objects.true_positive += u64::from(found.matched);
-                objects.false_positive += u64::from(!found.matched);
-            }
-            pixels.false_negative = n_truth_pixels - pixels.true_positive;
-            objects.false_negative = n_truth_objects - objects.true_positive;
-            candidates.push(Candidate { point: OperatingPoint { min_area, ..*point }, pixels, objects });
+    let points = points.iter().flat_map(|point| min_areas.iter().map(|&min_area| OperatingPoint { min_area, ..*point }));
+    let candidate = |(i, point): (usize, OperatingPoint)| {
+        let mut sum = Found::default();
+        for image in counts.iter().filter(|image| !image.is_empty()) {
+            sum.pixels.add(image[i].pixels);
+            sum.objects.add(image[i].objects);
         }
-    }
-    candidates
+        let Found { mut pixels, mut objects } = sum;
+        pixels.false_negative = n_truth_pixels - pixels.true_positive;
+        objects.false_negative = n_truth_objects - objects.true_positive;
+        Candidate { point, pixels, objects }
+    };
+    points.enumerate().map(candidate).collect()
 }
 
 /// The smallest objects to try: shares of the median annotated instance, each once.
@@ -143,61 +144,119 @@ fn min_areas(predictions: &[Prediction<'_>]) -> Vec<usize> {
     tried
 }
 
-/// What is kept of a component.
+/// What one point finds in an image; what it misses is counted over all images.
+#[derive(Clone, Copy, Default)]
 struct Found {
-    area: usize,
-    /// Its pixels inside the annotation.
-    hits: usize,
-    matched: bool,
+    pixels: Counts,
+    objects: Counts,
 }
 
 fn truth(sample: &Sample) -> Mask {
     union(sample.image.width, sample.image.height, &sample.instances)
 }
 
-/// For each point the components of one image, small ones included.
-fn of_image(prediction: &Prediction<'_>, points: &[OperatingPoint]) -> Vec<Vec<Found>> {
-    let (width, height) = (prediction.sample.image.width, prediction.sample.image.height);
-    assert_eq!(prediction.probability.len(), width * height, "a map of {width} x {height} pixels");
-    let Some(window) = window(&prediction.probability, width, height) else {
-        return points.iter().map(|_| Vec::new()).collect();
-    };
-    let probability = crop(&prediction.probability, width, window);
-    let instances: Vec<Mask> = prediction.sample.instances.iter().map(|mask| mask.crop(window)).collect();
-    // Areas of whole instances: the window may cut them.
-    let areas: Vec<usize> = prediction.sample.instances.iter().map(Mask::area).collect();
-    let truth = union(window.width as usize, window.height as usize, &instances);
-    points.iter().map(|point| of_point(&probability, window, point, &truth, &instances, &areas)).collect()
+/// The part of an image that any point finds anything in.
+struct View {
+    width: usize,
+    height: usize,
+    probability: Vec<f32>,
+    /// The strongest channel of each pixel; empty where there is one only.
+    strongest: Vec<u8>,
+    truth: Mask,
+    instances: Vec<Mask>,
+    /// Areas of whole instances: the window may cut them.
+    areas: Vec<usize>,
 }
 
-fn of_point(
-    probability: &[f32],
-    window: Rect,
-    point: &OperatingPoint,
-    truth: &Mask,
-    instances: &[Mask],
-    areas: &[usize],
-) -> Vec<Found> {
-    let inside = probability.iter().map(|&p| u8::from(p >= point.threshold)).collect();
-    let mask = clean(Mask::from_pixels(window.width as usize, window.height as usize, inside), point);
-    let parts = components::label(&mask);
-    let mut found: Vec<Found> = parts.areas.iter().map(|&area| Found { area, hits: 0, matched: false }).collect();
-    let mut shared = vec![0usize; parts.areas.len() * instances.len()];
-    for (i, &label) in parts.labels.iter().enumerate().filter(|(i, label)| **label != 0 && truth.pixels()[*i] != 0) {
-        let part = label as usize - 1;
-        found[part].hits += 1;
-        for (t, instance) in instances.iter().enumerate() {
-            shared[part * instances.len() + t] += usize::from(instance.pixels()[i]);
-        }
-    }
-    let pair = |(i, &shared): (usize, &usize)| {
-        let (predicted, truth) = (i / instances.len(), i % instances.len());
-        Pair { predicted, truth, shared, joined: parts.areas[predicted] + areas[truth] - shared }
+/// For each point, and within it each smallest area, what is found in one image; nothing at all if no threshold keeps any pixel.
+fn of_image(prediction: &Prediction<'_>, points: &[OperatingPoint], min_areas: &[usize]) -> Vec<Found> {
+    let (width, height) = (prediction.sample.image.width, prediction.sample.image.height);
+    assert_eq!(prediction.probability.len(), width * height, "a map of {width} x {height} pixels");
+    let Some(window) = window(&prediction.probability, width, height) else { return Vec::new() };
+    let instances: Vec<Mask> = prediction.sample.instances.iter().map(|mask| mask.crop(window)).collect();
+    let channels: Vec<Vec<f32>> = prediction.channels.iter().map(|channel| crop(channel, width, window)).collect();
+    let view = View {
+        width: window.width as usize,
+        height: window.height as usize,
+        probability: crop(&prediction.probability, width, window),
+        strongest: if channels.len() > 1 { split::strongest(&channels) } else { Vec::new() },
+        truth: union(window.width as usize, window.height as usize, &instances),
+        areas: prediction.sample.instances.iter().map(Mask::area).collect(),
+        instances,
     };
-    for matched in greedy(shared.iter().enumerate().map(pair).collect()) {
-        found[matched.predicted].matched = true;
+    points.iter().flat_map(|point| view.at_point(point, min_areas)).collect()
+}
+
+impl View {
+    /// What is found with each of the smallest areas, which ascend.
+    fn at_point(&self, point: &OperatingPoint, min_areas: &[usize]) -> Vec<Found> {
+        let inside = self.probability.iter().map(|&p| u8::from(p >= point.threshold)).collect();
+        let wholes = components::label(&clean(Mask::from_pixels(self.width, self.height, inside), point));
+        let hits = self.hits(&wholes);
+        let parts = (!self.strongest.is_empty()).then(|| Parts::new(&wholes, &self.strongest));
+        let mut kept = parts.as_ref().map(|parts| parts.kept(0)).unwrap_or_default();
+        let judge = |kept: &[bool]| match &parts {
+            None => self.judge(&wholes),
+            Some(parts) => self.judge(&parts.split(kept)),
+        };
+        let mut objects = judge(&kept);
+        let found = |&min_area: &usize| {
+            let now = parts.as_ref().map(|parts| parts.kept(min_area)).unwrap_or_default();
+            if now != kept {
+                objects = judge(&now);
+                kept = now;
+            }
+            Found { pixels: count_pixels(&wholes, &hits, min_area), objects: count_objects(&objects, min_area) }
+        };
+        min_areas.iter().map(found).collect()
     }
-    found
+
+    /// Of each component the pixels inside the annotation.
+    fn hits(&self, components: &Components) -> Vec<usize> {
+        let mut hits = vec![0; components.areas.len()];
+        let labels = components.labels.iter().zip(self.truth.pixels());
+        labels.filter(|(label, inside)| **label != 0 && **inside != 0).for_each(|(label, _)| hits[*label as usize - 1] += 1);
+        hits
+    }
+
+    /// The area of each object, and whether it is matched.
+    fn judge(&self, objects: &Components) -> Vec<(usize, bool)> {
+        let n = self.instances.len();
+        let mut shared = vec![0usize; objects.areas.len() * n];
+        let labels = objects.labels.iter().zip(self.truth.pixels()).enumerate();
+        for (i, (&label, _)) in labels.filter(|(_, (label, inside))| **label != 0 && **inside != 0) {
+            for (t, instance) in self.instances.iter().enumerate() {
+                shared[(label as usize - 1) * n + t] += usize::from(instance.pixels()[i]);
+            }
+        }
+        let pair = |(i, &shared): (usize, &usize)| {
+            let (predicted, truth) = (i / n, i % n);
+            Pair { predicted, truth, shared, joined: objects.areas[predicted] + self.areas[truth] - shared }
+        };
+        let mut judged: Vec<(usize, bool)> = objects.areas.iter().map(|&area| (area, false)).collect();
+        for matched in greedy(shared.iter().enumerate().map(pair).collect()) {
+            judged[matched.predicted].1 = true;
+        }
+        judged
+    }
+}
+
+fn count_pixels(components: &Components, hits: &[usize], min_area: usize) -> Counts {
+    let mut counts = Counts::default();
+    for (&area, &hits) in components.areas.iter().zip(hits).filter(|(area, _)| **area >= min_area) {
+        counts.true_positive += hits as u64;
+        counts.false_positive += (area - hits) as u64;
+    }
+    counts
+}
+
+fn count_objects(objects: &[(usize, bool)], min_area: usize) -> Counts {
+    let mut counts = Counts::default();
+    for &(_, matched) in objects.iter().filter(|(area, _)| *area >= min_area) {
+        counts.true_positive += u64::from(matched);
+        counts.false_positive += u64::from(!matched);
+    }
+    counts
 }
 
 /// The box of all pixels that any threshold keeps, with a margin of background for the opening and for holes, as far as the picture

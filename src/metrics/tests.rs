@@ -4,7 +4,7 @@ use super::calibrate::{Calibration, Prediction, calibrate};
 use super::*;
 use crate::dataset::Sample;
 use crate::image::Gray;
-use crate::segment::{OperatingPoint, instances};
+use crate::segment::{OperatingPoint, instances, instances_by_channel};
 use proptest::prelude::*;
 
 fn mask(width: usize, pixels: &[u8]) -> Mask {
@@ -99,8 +99,12 @@ fn planted() -> Vec<(Sample, Vec<f32>)> {
 }
 
 fn choose(cases: &[(Sample, Vec<f32>)], min_precision: Option<f64>) -> Calibration {
-    let predictions: Vec<_> = cases.iter().map(|(sample, map)| Prediction { sample, probability: map.clone() }).collect();
+    let predictions: Vec<_> = cases.iter().map(|(sample, map)| prediction(sample, map, &[])).collect();
     calibrate(&predictions, min_precision)
+}
+
+fn prediction<'a>(sample: &'a Sample, map: &[f32], channels: &[Vec<f32>]) -> Prediction<'a> {
+    Prediction { sample, probability: map.to_vec(), channels: channels.to_vec() }
 }
 
 #[test]
@@ -205,4 +209,60 @@ proptest! {
         }
         prop_assert_eq!(choose(&cases, min_precision), chosen);
     }
+
+    /// The same with channels that cut the objects along the borders between some centres.
+    #[test]
+    fn with_channels_the_choice_is_what_it_says(
+        cases in cases(),
+        centres in proptest::collection::vec((0usize..30, 0usize..30), 2..5),
+        min_precision in prop::option::of(0.2f64..0.95),
+    ) {
+        let cases: Vec<_> = cases.iter().map(|(sample, map)| cut(sample, map, &centres)).collect();
+        let predictions: Vec<_> = cases.iter().map(|(sample, map, channels)| prediction(sample, map, channels)).collect();
+        let chosen = calibrate(&predictions, min_precision);
+        let (mut pixels, mut objects) = (Counts::default(), Counts::default());
+        for (sample, map, channels) in &cases {
+            let found = instances_by_channel(map, channels, sample.image.width, sample.image.height, &chosen.point);
+            let counts = image_counts(sample, &found);
+            pixels.add(counts.pixels);
+            objects.add(counts.objects);
+        }
+        prop_assert_eq!(chosen.f_half, pixels.f_beta(0.5));
+        prop_assert_eq!((chosen.pixel_precision, chosen.object_precision), (pixels.precision(), objects.precision()));
+    }
+}
+
+/// Channels that hold `map` near their own centre and half of it elsewhere, with their union.
+fn cut<'a>(sample: &'a Sample, map: &[f32], centres: &[(usize, usize)]) -> (&'a Sample, Vec<f32>, Vec<Vec<f32>>) {
+    let width = sample.image.width;
+    let distance = |i: usize, (x, y): (usize, usize)| (i % width).abs_diff(x).pow(2) + (i / width).abs_diff(y).pow(2);
+    let nearest = |i: usize| (0..centres.len()).min_by_key(|&k| distance(i, centres[k])).unwrap_or(0);
+    let channel = |k: usize| map.iter().enumerate().map(|(i, &p)| if nearest(i) == k { p } else { 0.5 * p }).collect();
+    let channels: Vec<Vec<f32>> = (0..centres.len()).map(channel).collect();
+    let union = (0..map.len()).map(|i| 1.0 - channels.iter().map(|channel| 1.0 - channel[i]).product::<f32>()).collect();
+    (sample, union, channels)
+}
+
+/// Two annotated squares side by side that one threshold cannot part: the channels can, and calibration knows.
+#[test]
+fn objects_that_touch_are_judged_apart() {
+    let squares = [square(40, 4, 10, 14), square(40, 18, 10, 14)];
+    let map = |mask: &Mask| mask.pixels().iter().map(|&p| 0.02 + 0.9 * f32::from(p)).collect::<Vec<f32>>();
+    let channels = squares.each_ref().map(map).to_vec();
+    let both = map(&union(40, 40, &squares));
+    let sample = sample(40, 40, squares.to_vec());
+    let one = calibrate(&[prediction(&sample, &both, &[])], None);
+    assert_eq!((one.pixel_precision, one.object_precision), (Some(1.0), Some(1.0)), "half of it is one of them");
+    let third = sample.instances.iter().cloned().chain([square(40, 32, 10, 7)]).collect();
+    let three = Sample { instances: third, ..sample.clone() };
+    let both = map(&union(40, 40, &three.instances));
+    let one = calibrate(&[prediction(&three, &both, &[])], None);
+    assert_eq!(
+        (one.pixel_precision, one.object_precision),
+        (Some(1.0), Some(0.0)),
+        "one object, less than half of which is any of them"
+    );
+    let channels = [channels, vec![map(&three.instances[2])]].concat();
+    let split = calibrate(&[prediction(&three, &both, &channels)], None);
+    assert_eq!((split.pixel_precision, split.object_precision), (Some(1.0), Some(1.0)));
 }

@@ -9,6 +9,7 @@ mod unet;
 pub use init::initialise;
 
 use crate::error::{Error, Result};
+use crate::ops::assign::Assignment;
 use crate::ops::dice_bce::LossParameters;
 use crate::tape::{Shape, Tape};
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,15 @@ impl ParameterKind {
     pub fn is_trained(self) -> bool {
         !matches!(self, ParameterKind::RunningMean | ParameterKind::RunningVar)
     }
+}
+
+/// Where the loss takes its target from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// From the host's input `target` [N, H, W, K].
+    Given,
+    /// From the host's input `instances` [N, H, W, 1] (0, or the number of the instance, 1 to K), assigned to the channels by the plan.
+    Assigned(Assignment),
 }
 
 /// A parameter or buffer of a network.
@@ -144,14 +154,14 @@ impl NetworkSpec {
         unet::parameters(self)
     }
 
-    /// Records the training step for inputs `image` [N, H, W, Cin], `target` [N, H, W, K], `weight` [N, H, W, 1]: forward, loss,
-    /// backward, running statistics, Adam. Outputs `loss` and `sums` (see [`crate::ops::dice_bce`]). Persistent besides the
-    /// parameters: `schedule` [lr, c1, c2, 1 / loss scale], `loss_scale`, and `<name>.m`, `<name>.v` of every trained parameter.
+    /// Records the training step for inputs `image` [N, H, W, Cin], `target` or `instances` (see [`Target`]), `weight` [N, H, W, 1]:
+    /// forward, loss, backward, running statistics, Adam. Outputs `loss` and `sums` (see [`crate::ops::dice_bce`]). Persistent besides
+    /// the parameters: `schedule` [lr, c1, c2, 1 / loss scale], `loss_scale`, and `<name>.m`, `<name>.v` of every trained parameter.
     ///
     /// # Errors
     /// If the shapes do not fit (size no multiple of 2^levels, one value per channel at the bottleneck).
-    pub fn record_training(&self, batch: usize, size: [usize; 2], loss: LossParameters) -> Result<Tape> {
-        unet::record_training(self, batch, size, loss)
+    pub fn record_training(&self, batch: usize, size: [usize; 2], loss: LossParameters, target: Target) -> Result<Tape> {
+        unet::record_training(self, batch, size, loss, target)
     }
 
     /// Records a validation step: the network with running statistics, and the loss. Inputs and outputs as in training, besides
@@ -159,8 +169,8 @@ impl NetworkSpec {
     ///
     /// # Errors
     /// If the shapes do not fit.
-    pub fn record_validation(&self, batch: usize, size: [usize; 2], loss: LossParameters) -> Result<Tape> {
-        unet::record_validation(self, batch, size, loss)
+    pub fn record_validation(&self, batch: usize, size: [usize; 2], loss: LossParameters, target: Target) -> Result<Tape> {
+        unet::record_validation(self, batch, size, loss, target)
     }
 
     /// Records inference: input `image`, output `probability` [N, H, W, K].

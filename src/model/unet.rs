@@ -12,11 +12,12 @@
 //! residual block: relu(bn(conv3x3(relu(bn(conv3x3(x))))) + shortcut),  shortcut = x, or bn(conv1x1(x)) where channels change
 //! ```
 
-use super::{Arch, NetworkSpec, Parameter, ParameterKind};
+use super::{Arch, NetworkSpec, Parameter, ParameterKind, Target};
 use crate::error::{Error, Result};
 use crate::ops::Instruction;
 use crate::ops::adam::Adam;
 use crate::ops::add::Add;
+use crate::ops::assign::Assign;
 use crate::ops::batch_norm::{BatchNormApply, BatchNormStatistics, BatchNormUpdate};
 use crate::ops::concat::Concat;
 use crate::ops::conv_transpose2d::ConvTranspose2d;
@@ -91,11 +92,17 @@ impl ParameterList {
     }
 }
 
-pub(super) fn record_training(spec: &NetworkSpec, batch: usize, size: [usize; 2], loss: LossParameters) -> Result<Tape> {
+pub(super) fn record_training(
+    spec: &NetworkSpec,
+    batch: usize,
+    size: [usize; 2],
+    loss: LossParameters,
+    target: Target,
+) -> Result<Tape> {
     let mut network = Recorder::new(spec, batch, size, Statistics::OfBatch)?;
     let image = network.image();
     let logits = network.logits(image)?;
-    let loss = network.loss(logits, loss)?;
+    let loss = network.loss(logits, loss, target)?;
     let mut tape = network.tape;
     let seed = tape.persistent("loss_scale", Shape::scalar());
     let schedule = tape.persistent("schedule", Shape::channels(4));
@@ -110,11 +117,17 @@ pub(super) fn record_training(spec: &NetworkSpec, batch: usize, size: [usize; 2]
     Ok(tape)
 }
 
-pub(super) fn record_validation(spec: &NetworkSpec, batch: usize, size: [usize; 2], loss: LossParameters) -> Result<Tape> {
+pub(super) fn record_validation(
+    spec: &NetworkSpec,
+    batch: usize,
+    size: [usize; 2],
+    loss: LossParameters,
+    target: Target,
+) -> Result<Tape> {
     let mut network = Recorder::new(spec, batch, size, Statistics::Running)?;
     let image = network.image();
     let logits = network.logits(image)?;
-    network.loss(logits, loss)?;
+    network.loss(logits, loss, target)?;
     network.probability(logits)?;
     Ok(network.tape)
 }
@@ -244,9 +257,15 @@ impl<'a> Recorder<'a> {
     }
 
     /// Records the loss and makes it and its sums outputs.
-    fn loss(&mut self, logits: ValueId, parameters: LossParameters) -> Result<ValueId> {
-        let target = self.input("target", self.spec.channels_out);
+    fn loss(&mut self, logits: ValueId, parameters: LossParameters, target: Target) -> Result<ValueId> {
         let weight = self.input("weight", 1);
+        let target = match target {
+            Target::Given => self.input("target", self.spec.channels_out),
+            Target::Assigned(assignment) => {
+                let instances = self.input("instances", 1);
+                self.tape.record_one(Instruction::Assign(Assign { assignment }), &[logits, instances, weight])?
+            }
+        };
         let outputs = self.tape.record(Instruction::DiceBce(DiceBce { parameters }), &[logits, target, weight])?;
         self.tape.output("loss", outputs[0]);
         self.tape.output("sums", outputs[1]);

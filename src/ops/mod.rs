@@ -8,6 +8,7 @@
 
 pub mod adam;
 pub mod add;
+pub mod assign;
 pub mod batch_norm;
 pub mod channel_sum;
 pub mod concat;
@@ -48,6 +49,12 @@ pub trait Op: Debug {
         Err(Error::usage(format!("{} has no adjoint", node.instruction.name())))
     }
 
+    /// Whether the outputs are constants for the gradient: nothing is differentiated through the operation, and none is asked for an
+    /// adjoint.
+    fn is_constant(&self) -> bool {
+        false
+    }
+
     /// Floating-point operations (a multiplication and an addition count as two) for these shapes; 0 where nobody counts.
     fn flops(&self, _inputs: &[Shape], _outputs: &[Shape]) -> u64 {
         0
@@ -78,6 +85,7 @@ pub enum Instruction {
     Concat(concat::Concat),
     Split(concat::Split),
     Sigmoid(sigmoid::Sigmoid),
+    Assign(assign::Assign),
     DiceBce(dice_bce::DiceBce),
     DiceBceGrad(dice_bce::DiceBceGrad),
     Adam(adam::Adam),
@@ -107,6 +115,7 @@ impl Instruction {
             Instruction::Concat(op) => op,
             Instruction::Split(op) => op,
             Instruction::Sigmoid(op) => op,
+            Instruction::Assign(op) => op,
             Instruction::DiceBce(op) => op,
             Instruction::DiceBceGrad(op) => op,
             Instruction::Adam(op) => op,

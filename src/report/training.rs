@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::geometry::Mask;
 use crate::metrics::calibrate::{Calibration, Prediction};
 use crate::metrics::{Evaluation, ImageCounts, evaluate, image_counts};
-use crate::segment::{Instance, instances};
+use crate::segment::{Instance, instances_by_channel};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -86,7 +86,8 @@ fn charts(epochs: &[Value]) -> Vec<Chart> {
 
 fn judge<'a>(prediction: &'a Prediction<'a>, calibration: &Calibration) -> Judged<'a> {
     let image = &prediction.sample.image;
-    let found = instances(&prediction.probability, image.width, image.height, &calibration.point);
+    let Prediction { probability, channels, .. } = prediction;
+    let found = instances_by_channel(probability, channels, image.width, image.height, &calibration.point);
     let counts = image_counts(prediction.sample, &found);
     Judged { prediction, found, counts }
 }
@@ -185,7 +186,8 @@ mod tests {
         let probability = |s: &Sample| -> Vec<f32> {
             (0..2400).map(|i| if (i / 60 + s.sub_image) % 40 < 20 && i % 60 > 9 && i % 60 < 30 { 0.9 } else { 0.1 }).collect()
         };
-        let predictions: Vec<_> = samples.iter().map(|s| Prediction { sample: s, probability: probability(s) }).collect();
+        let predictions: Vec<_> =
+            samples.iter().map(|s| Prediction { sample: s, probability: probability(s), channels: Vec::new() }).collect();
         let calibration = calibrate(&predictions, Some(0.99));
         std::fs::write(files.calibration(), serde_json::to_string(&calibration).unwrap()).unwrap();
         write_training(folder.path(), &predictions).unwrap();

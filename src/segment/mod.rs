@@ -10,7 +10,7 @@
 
 pub mod components;
 pub mod morphology;
-mod split;
+pub(crate) mod split;
 #[cfg(test)]
 mod tests;
 
@@ -74,8 +74,8 @@ pub fn instances_by_channel(
     assert!(channels.iter().all(|c| c.len() == probability.len()), "maps of one size");
     let mut components = components::label(&foreground(probability, width, height, point));
     components.drop_small(point.min_area);
-    let components = split::by_channel(&components, channels, point.min_area);
-    collect(&components, probability, point.min_area)
+    let parts = split::Parts::new(&components, &split::strongest(channels));
+    collect(&parts.split(&parts.kept(point.min_area)), probability, point.min_area)
 }
 
 /// The pixels that belong to any object, before small ones are dropped: threshold, opening, closing, hole filling.

@@ -8,42 +8,68 @@ const MIN_SHARE: f64 = 0.1;
 /// ... and at least this many: less is the fringe where two channels disagree.
 const MIN_PIXELS: usize = 16;
 
-/// Gives each pixel of a component to the channel with the highest value there (ties: the lowest). Connected parts of one channel that
-/// are large enough become components; smaller ones join the part that is nearest along the component's pixels. The set of pixels
-/// stays the same.
-pub(super) fn by_channel(components: &Components, channels: &[Vec<f32>], min_area: usize) -> Components {
-    let n_channels = channels.len() as u32;
-    let value = |(i, &label): (usize, &u32)| match label {
-        0 => 0,
-        _ => (label - 1) * n_channels + best_channel(channels, i) + 1,
-    };
-    let values: Vec<u32> = components.labels.iter().enumerate().map(value).collect();
-    let mut parts = components::label_values(components.width, components.height, &values);
-    let mut whole = vec![0usize; parts.areas.len()];
-    let mut largest = vec![0usize; components.areas.len()];
-    for (&part, &label) in parts.labels.iter().zip(&components.labels).filter(|(part, _)| **part != 0) {
-        whole[part as usize - 1] = label as usize - 1;
-        largest[label as usize - 1] = largest[label as usize - 1].max(parts.areas[part as usize - 1]);
-    }
-    let stays = |part: usize| {
-        let (area, whole) = (parts.areas[part], whole[part]);
-        let enough = (components.areas[whole] as f64 * MIN_SHARE).ceil() as usize;
-        area == largest[whole] || area >= enough.max(min_area).max(MIN_PIXELS)
-    };
-    let keep: Vec<bool> = (0..parts.areas.len()).map(stays).collect();
-    parts.labels.iter_mut().filter(|part| **part != 0 && !keep[**part as usize - 1]).for_each(|part| *part = 0);
-    grow(&mut parts.labels, components);
-    components::label_values(components.width, components.height, &parts.labels)
-}
-
-fn best_channel(channels: &[Vec<f32>], i: usize) -> u32 {
-    let mut best = 0;
-    for k in 1..channels.len() {
-        if channels[k][i] > channels[best][i] {
-            best = k;
+/// The channel with the highest value at each pixel (ties: the lowest).
+pub(crate) fn strongest(channels: &[Vec<f32>]) -> Vec<u8> {
+    let mut strongest = vec![0; channels.first().map_or(0, Vec::len)];
+    for (i, strongest) in strongest.iter_mut().enumerate() {
+        for k in 1..channels.len() {
+            if channels[k][i] > channels[usize::from(*strongest)][i] {
+                *strongest = k as u8;
+            }
         }
     }
-    best as u32
+    strongest
+}
+
+/// Components cut where their strongest channel changes: what a split chooses from, whatever the smallest object.
+pub(crate) struct Parts<'a> {
+    components: &'a Components,
+    /// The connected parts of one component and one strongest channel.
+    parts: Components,
+    /// The component of each part, from 0.
+    whole: Vec<usize>,
+    /// The largest part of each component, the first among equals: it always stays.
+    largest: Vec<usize>,
+}
+
+impl<'a> Parts<'a> {
+    /// `strongest` names a channel for each pixel.
+    pub fn new(components: &'a Components, strongest: &[u8]) -> Self {
+        let value = |(&label, &channel): (&u32, &u8)| if label == 0 { 0 } else { label << 8 | u32::from(channel) };
+        let values: Vec<u32> = components.labels.iter().zip(strongest).map(value).collect();
+        let parts = components::label_values(components.width, components.height, &values);
+        let mut whole = vec![0; parts.areas.len()];
+        for (&part, &label) in parts.labels.iter().zip(&components.labels).filter(|(part, _)| **part != 0) {
+            whole[part as usize - 1] = label as usize - 1;
+        }
+        let mut largest: Vec<Option<usize>> = vec![None; components.areas.len()];
+        for (part, &whole) in whole.iter().enumerate() {
+            if largest[whole].is_none_or(|largest| parts.areas[part] > parts.areas[largest]) {
+                largest[whole] = Some(part);
+            }
+        }
+        let largest = largest.into_iter().flatten().collect();
+        Parts { components, parts, whole, largest }
+    }
+
+    /// Which parts become objects of their own where these have at least `min_area` pixels. The higher that is, the fewer.
+    pub fn kept(&self, min_area: usize) -> Vec<bool> {
+        let stays = |part: usize| {
+            let (area, whole) = (self.parts.areas[part], self.whole[part]);
+            let enough = (self.components.areas[whole] as f64 * MIN_SHARE).ceil() as usize;
+            part == self.largest[whole] || area >= enough.max(min_area).max(MIN_PIXELS)
+        };
+        (0..self.parts.areas.len()).map(stays).collect()
+    }
+
+    /// The components, split into the parts that are kept; the others join the one that is nearest along the component's pixels. The set
+    /// of pixels stays the same.
+    pub fn split(&self, kept: &[bool]) -> Components {
+        let keep = |&part: &u32| if part != 0 && kept[part as usize - 1] { part } else { 0 };
+        let mut labels: Vec<u32> = self.parts.labels.iter().map(keep).collect();
+        grow(&mut labels, self.components);
+        components::label_values(self.components.width, self.components.height, &labels)
+    }
 }
 
 /// Gives the component's pixels without a part to the nearest part, breadth first.

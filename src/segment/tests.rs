@@ -150,6 +150,15 @@ fn two_touching_discs_are_split_by_their_channels() {
     assert!((found[0].centroid[0] - found[1].centroid[0]).abs() > 12.0);
 }
 
+/// Two equal parts, neither large enough by itself: one of them takes all, or the union would lose it.
+#[test]
+fn equal_halves_below_the_smallest_object_stay_together() {
+    let point = OperatingPoint { min_area: 60, ..POINT };
+    let half = |k: usize| (0..100).map(|i| if (i % 20 < 10) == (k == 0) { 0.9 } else { 0.1 }).collect::<Vec<f32>>();
+    let found = instances_by_channel(&[0.9; 100], &[half(0), half(1)], 20, 5, &point);
+    assert_eq!(found.iter().map(|instance| instance.area).collect::<Vec<_>>(), [100]);
+}
+
 #[test]
 fn nothing_and_everything() {
     assert!(instances(&[], 0, 0, &POINT).is_empty());

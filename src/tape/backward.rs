@@ -11,7 +11,7 @@ impl Tape {
     ///
     /// `seed` is the upstream gradient of `loss` (same shape; a persistent scalar holding 1, or the loss scale). A value that is used
     /// several times sums its gradients in the order in which the backward pass meets them. No gradient is computed that
-    /// `wanted` does not need. A wanted value that `loss` does not depend on is missing from the answer.
+    /// `wanted` does not need, and none through an operation whose outputs are constants ([`crate::ops::Op::is_constant`]). A wanted value that `loss` does not depend on is missing from the answer.
     ///
     /// # Errors
     /// If an operation on the way has no adjoint, or `seed` has another shape than `loss`.
@@ -46,7 +46,7 @@ impl Tape {
 
     fn values_that_depend_on(&self, sources: &[ValueId]) -> HashSet<ValueId> {
         let mut dependent: HashSet<ValueId> = sources.iter().copied().collect();
-        for node in &self.nodes {
+        for node in self.nodes.iter().filter(|node| !node.instruction.op().is_constant()) {
             if node.inputs.iter().any(|i| dependent.contains(i)) {
                 dependent.extend(&node.outputs);
             }

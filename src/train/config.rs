@@ -10,6 +10,7 @@ pub use options::{Instances, Options, required};
 use crate::augment::AugmentConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Arch, NetworkSpec};
+use crate::ops::assign::{Assignment, MAX_CHANNELS};
 use crate::ops::dice_bce::LossParameters;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -20,6 +21,8 @@ const SIZE_MAX: usize = 256;
 /// Upper limits that keep sizes and counts far from overflow.
 const SIDE_MAX: usize = 16_384;
 const EPOCHS_MAX: usize = 1_000_000;
+/// Output channels with `--instances auto`.
+const AUTO_INSTANCES: usize = 1;
 /// Base channels and largest input side for `--preset quick`.
 const QUICK_BASE: usize = 12;
 const QUICK_SIZE_MAX: usize = 96;
@@ -102,6 +105,9 @@ pub struct Config {
     pub class_weight: f32,
     pub focal_gamma: f32,
     pub instances: usize,
+    /// How instances get their channels; without meaning where there is one.
+    #[serde(default)]
+    pub assignment: Assignment,
     pub min_precision: Option<f64>,
     #[serde(default)]
     pub test_series: Vec<String>,
@@ -152,9 +158,10 @@ impl Config {
             class_weight: options.class_weight.unwrap_or(1.0),
             focal_gamma: options.focal_gamma.unwrap_or(0.0),
             instances: match options.instances {
-                None | Some(Instances::Auto) => 1,
+                None | Some(Instances::Auto) => AUTO_INSTANCES,
                 Some(Instances::Count(count)) => count,
             },
+            assignment: options.assignment.unwrap_or_default(),
             min_precision: options.min_precision,
             test_series: options.test_series.clone().unwrap_or_default(),
             val_series: options.val_series.clone().unwrap_or_default(),
@@ -228,9 +235,9 @@ impl Config {
         if let Some(p) = self.min_precision.filter(|p| !(0.0..=1.0).contains(p)) {
             return Err(Error::usage(format!("--min-precision: expected a number from 0 to 1, found {p}")));
         }
-        if self.instances != 1 {
-            return Err(Error::usage(format!("--instances {}: several instance channels are not built yet", self.instances))
-                .remedy("use --instances auto (one channel; instances are connected components)"));
+        if !(1..=MAX_CHANNELS).contains(&self.instances) {
+            return Err(Error::usage(format!("--instances: expected auto or 1 to {MAX_CHANNELS}, found {}", self.instances))
+                .remedy("use as many as the organ has instances in one sub-image; 1 takes connected components as instances"));
         }
         if self.precision != Precision::F32 {
             return Err(Error::usage("--precision: only f32 is built so far").remedy("use --precision f32"));

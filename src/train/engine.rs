@@ -8,7 +8,8 @@ use crate::backend::{Backend, Session};
 use crate::error::Result;
 use crate::image::Gray;
 use crate::infer::{self, Frame, Maps};
-use crate::model::NetworkSpec;
+use crate::model::{NetworkSpec, Target};
+use crate::ops::assign::Assignment;
 use crate::ops::dice_bce::{LossParameters, N_SUMS};
 use crate::plan::{MemoryReceipt, PlanOptions};
 
@@ -21,10 +22,13 @@ pub struct Engine {
     session: Session,
     /// [N, 1, K, 8] of the last run.
     sums: Vec<f32>,
+    /// The plans' name for the batch's target: labels of instances where there are several channels to assign them to.
+    target: &'static str,
 }
 
 impl Engine {
-    /// Records the network and plans it. `size` is height and width of the input. Allocates no memory yet.
+    /// Records the network and plans it. `size` is height and width of the input; `assignment` gives instances to channels where there
+    /// are several. Allocates no memory yet.
     ///
     /// # Errors
     /// If the shapes do not fit.
@@ -34,11 +38,16 @@ impl Engine {
         batch: usize,
         size: [usize; 2],
         loss: LossParameters,
+        assignment: Assignment,
     ) -> Result<Engine> {
-        let training = network.record_training(batch, size, loss)?;
-        let validation = network.record_validation(batch, size, loss)?;
+        let (target, name) = match network.channels_out {
+            1 => (Target::Given, "target"),
+            _ => (Target::Assigned(assignment), "instances"),
+        };
+        let training = network.record_training(batch, size, loss, target)?;
+        let validation = network.record_validation(batch, size, loss, target)?;
         let session = Session::plan(backend, &[&training, &validation], PlanOptions { fuse: true })?;
-        Ok(Engine { session, sums: vec![0.0; batch * network.channels_out * N_SUMS] })
+        Ok(Engine { session, sums: vec![0.0; batch * network.channels_out * N_SUMS], target: name })
     }
 
     /// Allocates the memory of the plans.
@@ -94,7 +103,7 @@ impl Engine {
 
     fn run(&mut self, plan: usize, batch: &Batch, totals: &mut Totals) -> Result<f32> {
         self.session.write_input(plan, "image", &batch.image)?;
-        self.session.write_input(plan, "target", &batch.target)?;
+        self.session.write_input(plan, self.target, &batch.target)?;
         self.session.write_input(plan, "weight", &batch.weight)?;
         self.session.run(plan)?;
         let mut loss = [0.0];

@@ -7,7 +7,7 @@ use crate::atomic_file;
 use crate::dataset::Sample;
 use crate::error::Result;
 use crate::image::Gray;
-use crate::infer::Frame;
+use crate::infer::{Frame, Maps};
 use crate::metrics::calibrate::{Calibration, Prediction, calibrate};
 use crate::report;
 
@@ -25,14 +25,18 @@ pub(super) fn finish(trainer: &mut Trainer<'_>, val: &[Sample]) -> Result<()> {
     report::write_training(trainer.store.files.root(), &predictions)
 }
 
-/// The probabilities of the validation images in original pixels: that a pixel belongs to any instance.
+/// The probabilities of the validation images in original pixels.
 fn predict<'a>(trainer: &mut Trainer<'_>, val: &'a [Sample]) -> Result<Vec<Prediction<'a>>> {
     let config = trainer.config;
     let normalization = trainer.store.description.normalization;
     let frame = Frame { batch: config.batch, size: [config.size; 2], channels: config.instances, normalization };
     let images: Vec<&Gray> = val.iter().map(|sample| &sample.image).collect();
     let maps = trainer.engine.probabilities(&frame, &images)?;
-    Ok(val.iter().zip(maps).map(|(sample, maps)| Prediction { sample, probability: maps.union() }).collect())
+    let prediction = |(sample, maps): (&'a Sample, Maps)| {
+        let probability = maps.union();
+        Prediction { sample, probability, channels: if config.instances > 1 { maps.channels } else { Vec::new() } }
+    };
+    Ok(val.iter().zip(maps).map(prediction).collect())
 }
 
 fn describe(calibration: &Calibration) -> String {

@@ -48,6 +48,7 @@ pub(super) fn begin(request: &Request, samples: Vec<Sample>, interrupt: &dyn Fn(
     check_unused(&run)?;
     say_what_is_split(&config, &splits, &parts);
     check_visible(&config, &parts)?;
+    say_what_is_surplus(&config, &parts);
     let normalization = Normalization::of(&parts.train);
     if let Some(path) = &request.preview {
         let augment = config.augment.clone().unwrap_or_else(augment::AugmentConfig::none);
@@ -215,6 +216,20 @@ fn check_visible(config: &Config, parts: &Parts) -> Result<()> {
     Ok(())
 }
 
+/// Says how many instances are too many for the channels.
+fn say_what_is_surplus(config: &Config, parts: &Parts) {
+    let surplus = |sample: &Sample| sample.instances.len().saturating_sub(config.instances);
+    let surplus: Vec<usize> = parts.train.iter().chain(&parts.val).map(surplus).filter(|&n| n > 0).collect();
+    if config.instances > 1 && !surplus.is_empty() {
+        say(&format!(
+            "{} of the images to train and validate hold more than {} instances: the {} smallest ones have no weight in loss and metrics",
+            surplus.len(),
+            config.instances,
+            surplus.iter().sum::<usize>(),
+        ));
+    }
+}
+
 fn describe(config: &Config, normalization: Normalization) -> Description {
     let size = [config.size; 2];
     Description { network: config.network(), size, organ: config.organ.clone(), normalization }
@@ -235,7 +250,8 @@ fn prepare<'a>(
     }
     let backend = backend::open(&config.device, config.threads)?;
     say(&format!("device: {}", backend.describe()));
-    let mut engine = Engine::plan(backend, &config.network(), config.batch, [config.size; 2], config.loss())?;
+    let (network, size) = (config.network(), [config.size; 2]);
+    let mut engine = Engine::plan(backend, &network, config.batch, size, config.loss(), config.assignment)?;
     let (n_train, val) = (parts.train.len(), Arc::new(parts.val));
     let workers = match config.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -249,6 +265,7 @@ fn prepare<'a>(
         workers,
         augment,
         normalization,
+        channels: config.instances,
     };
     let training = Loader::new(Arc::new(parts.train), options(config.augment.clone(), workers))?;
     let validation = Loader::new(val.clone(), options(None, 1))?;

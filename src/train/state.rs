@@ -163,13 +163,17 @@ impl Totals {
         ratio(self.sum(sums::TRUE_POSITIVE), self.sum(sums::TARGET))
     }
 
-    /// What is wrong with a model that answers the same everywhere; `None` if it does not.
+    /// What is wrong with a model that answers the same everywhere; `None` if it does not. One channel that holds everything is enough
+    /// to spoil the union; channels that hold nothing are not: there may be fewer instances than channels.
     pub fn collapse(&self) -> Option<Collapse> {
-        let (there, all) = (self.sum(sums::TARGET), self.sum(sums::WEIGHT));
-        if there > 0.0 && self.predicted() == 0.0 {
+        if self.sum(sums::TARGET) > 0.0 && self.predicted() == 0.0 {
             return Some(Collapse::Nothing);
         }
-        (there < 0.5 * all && self.predicted() > 0.98 * all).then_some(Collapse::Everything)
+        let holds_everything = |s: &[f64; N_SUMS]| {
+            let predicted = s[sums::TRUE_POSITIVE] + s[sums::FALSE_POSITIVE];
+            s[sums::TARGET] < 0.5 * s[sums::WEIGHT] && predicted > 0.98 * s[sums::WEIGHT]
+        };
+        self.channels.iter().any(holds_everything).then_some(Collapse::Everything)
     }
 
     fn predicted(&self) -> f64 {

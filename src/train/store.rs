@@ -17,7 +17,8 @@ use std::path::Path;
 /// The `best` before the present one.
 const FORMER_BEST: &str = "former-best";
 
-/// A line of `train.jsonl`: one epoch.
+/// A line of `train.jsonl`: one epoch. With several channels the metrics of pixels are summed over the channels, each against the
+/// instances that are assigned to it: a pixel in the wrong channel is wrong.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochLine {
     /// From 1, counted over all phases.

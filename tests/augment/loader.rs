@@ -4,6 +4,7 @@ use super::{PLAIN, blobs, sampled, texture};
 use std::sync::Arc;
 use unet_engine::augment::{AugmentConfig, Batch, Loader, LoaderOptions};
 use unet_engine::dataset::Sample;
+use unet_engine::geometry::Mask;
 
 fn samples() -> Arc<Vec<Sample>> {
     Arc::new(vec![blobs(64, 64), texture(40, 60), blobs(100, 50), texture(33, 32), blobs(48, 48)])
@@ -11,7 +12,7 @@ fn samples() -> Arc<Vec<Sample>> {
 
 fn options(workers: usize) -> LoaderOptions {
     let augment = Some(AugmentConfig::default());
-    LoaderOptions { batch: 4, size: [48, 32], seed: 11, workers, augment, normalization: PLAIN }
+    LoaderOptions { batch: 4, size: [48, 32], seed: 11, workers, augment, normalization: PLAIN, channels: 1 }
 }
 
 /// Bits of the arrays, and the samples.
@@ -85,6 +86,38 @@ fn short_batches_are_padded_with_weight_zero() {
     assert_eq!(loader.next().expect("no panic").expect("the next order").samples, [4]);
     assert!(loader.next().expect("no panic").is_none());
     assert!(loader.next().expect("no panic").is_none(), "it stays at the end");
+}
+
+/// Labels move like the mask; surplus instances keep their picture and lose their weight.
+#[test]
+fn several_channels_get_labels_and_surplus_instances_no_weight() {
+    let mut sample = texture(48, 32);
+    let column = |from: i64, to: i64| {
+        let mut mask = Mask::new(48, 32);
+        (4..28).for_each(|y| mask.set_span(y, from, to));
+        mask
+    };
+    sample.instances = vec![column(2, 14), column(14, 30), column(34, 40)];
+    let batches = [1, 2, 3].map(|channels| {
+        let options = LoaderOptions { batch: 1, channels, ..options(1) };
+        let mut loader = Loader::new(Arc::new(vec![sample.clone()]), options).expect("threads start");
+        loader.enqueue(&(0..20).map(|epoch| (epoch, 0)).collect::<Vec<_>>());
+        std::iter::from_fn(|| loader.next().expect("no panic").cloned()).collect::<Vec<_>>()
+    });
+    let mut seen = [0; 4];
+    for ((one, two), three) in batches[0].iter().zip(&batches[1]).zip(&batches[2]) {
+        assert!(one.image == two.image && two.image == three.image, "the network sees the same");
+        assert_eq!(one.weight, three.weight);
+        for i in 0..48 * 32 {
+            let label = three.target[i];
+            seen[label as usize] += 1;
+            assert_eq!(one.target[i], f32::from(u8::from(label != 0.0)));
+            let expected = if label == 3.0 { (0.0, 0.0) } else { (label, three.weight[i]) };
+            assert_eq!((two.target[i], two.weight[i]), expected, "the smallest of three is one too many for two channels");
+        }
+    }
+    assert!(seen.iter().all(|&n| n > 500), "pixels of {seen:?}");
+    assert!(seen[1] > seen[2] && seen[2] > seen[3], "the largest is the first");
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn texture(width: usize, height: usize) -> Sample {
 
 /// Image, target and weight of one image.
 fn sampled(sample: &Sample, size: [usize; 2], augment: Option<AugmentConfig>, image: u32) -> [Vec<f32>; 3] {
-    let prepared = Prepared::new(sample, size, PLAIN);
+    let prepared = Prepared::new(sample, size, PLAIN, 1);
     let mut arrays = [(); 3].map(|()| vec![0.0; size[0] * size[1]]);
     let [picture, target, weight] = &mut arrays;
     let address = Address { seed: 11, epoch: 2, image };

@@ -6,10 +6,14 @@ use super::networks::{self, LOSS, data, distance, spec, training_with_gradients}
 use crate::reference::Array;
 use std::collections::BTreeMap;
 use unet_engine::backend::{Backend, Session, cpu};
-use unet_engine::model::{Arch, NetworkSpec};
+use unet_engine::model::{Arch, NetworkSpec, Target};
+use unet_engine::ops::assign::Assignment;
 use unet_engine::plan::PlanOptions;
 use unet_engine::random::{Philox, Purpose};
 use unet_engine::tape::{Residence, Tape, ValueId};
+
+/// Two channels and up to two instances, given or assigned in the plan.
+const TARGETS: [Target; 3] = [Target::Given, Target::Assigned(Assignment::LeastCost), Target::Assigned(Assignment::Spatial)];
 
 const NETWORKS: [(Arch, usize, usize, [usize; 2]); 4] =
     [(Arch::Standard, 2, 1, [4, 6]), (Arch::Standard, 3, 2, [8, 4]), (Arch::Deep, 2, 2, [4, 8]), (Arch::Residual, 2, 2, [8, 4])];
@@ -86,9 +90,9 @@ fn forward_only(tape: &Tape) -> Tape {
 
 #[test]
 fn the_whole_gradient_is_finite_differences() {
-    for (arch, base, levels, size) in NETWORKS {
+    for ((arch, base, levels, size), target) in NETWORKS.into_iter().zip(TARGETS.into_iter().cycle()) {
         let spec = spec(arch, base, levels);
-        let tape = training_with_gradients(&spec, 2, size, LOSS);
+        let tape = training_with_gradients(&spec, 2, size, LOSS, target);
         let (data, reference) = run_away_from_ties(&spec, &tape);
         let forward = forward_only(&tape);
         for name in trained(&spec) {
@@ -97,7 +101,10 @@ fn the_whole_gradient_is_finite_differences() {
             for direction in directions(gradient.shape) {
                 let expected = difference(&forward, &data, &name, &direction);
                 let error = (gradient.dot(&direction) - expected).abs();
-                assert!(error <= 1e-4 * scale, "{arch:?} base {base}: {name} differs by {error:e} at a scale of {scale:e}");
+                assert!(
+                    error <= 1e-4 * scale,
+                    "{arch:?} base {base}, {target:?}: {name} differs by {error:e} at a scale of {scale:e}"
+                );
             }
         }
     }
@@ -113,10 +120,10 @@ fn gradients_of(backend: Box<dyn Backend>, tape: &Tape, data: &BTreeMap<String, 
 /// f32 against f64 over a whole step: loss, running statistics, gradients, and what Adam makes of them.
 #[test]
 fn the_cpu_backend_follows_the_reference() {
-    for (arch, base, levels, size) in NETWORKS.into_iter().chain([(Arch::Residual, 5, 3, [16, 24]), (Arch::Deep, 8, 3, [24, 16])])
-    {
+    let networks = NETWORKS.into_iter().chain([(Arch::Residual, 5, 3, [16, 24]), (Arch::Deep, 8, 3, [24, 16])]);
+    for ((arch, base, levels, size), target) in networks.zip(TARGETS.into_iter().cycle()) {
         let spec = spec(arch, base, levels);
-        let tape = training_with_gradients(&spec, 3, size, LOSS);
+        let tape = training_with_gradients(&spec, 3, size, LOSS, target);
         let (data, reference) = run_away_from_ties_if_small(&spec, &tape);
         for fuse in [false, true] {
             let session = gradients_of(cpu::open(2).expect("a CPU backend"), &tape, &data, fuse);
@@ -149,7 +156,7 @@ fn compared(spec: &NetworkSpec) -> Vec<String> {
 #[test]
 fn wrong_gradients_are_noticed() {
     let spec = spec(Arch::Standard, 2, 1);
-    let tape = training_with_gradients(&spec, 2, [4, 6], LOSS);
+    let tape = training_with_gradients(&spec, 2, [4, 6], LOSS, Target::Given);
     let (_, reference) = run_away_from_ties(&spec, &tape);
     for name in trained(&spec) {
         let right = reference.named(&format!("grad {name}"));

@@ -1,8 +1,11 @@
 //! Executes instructions and whole tapes with the f64 reference.
 
-use crate::reference::{Array, adam, batch_norm, concat, conv_transpose2d, conv2d, dice_bce, elementwise, indices, max_pool2d};
+use crate::reference::{
+    Array, adam, assign, batch_norm, concat, conv_transpose2d, conv2d, dice_bce, elementwise, indices, max_pool2d,
+};
 use std::collections::BTreeMap;
 use unet_engine::ops::Instruction;
+use unet_engine::ops::assign::Assignment;
 use unet_engine::ops::dice_bce::LossParameters;
 use unet_engine::tape::{Residence, Tape, ValueId};
 
@@ -27,6 +30,10 @@ pub fn execute(instruction: &Instruction, inputs: &[Array], before: &[Array]) ->
         (Instruction::Concat(_), images) => vec![concat::forward(images)],
         (Instruction::Split(op), [y]) => concat::split(y, op.channels),
         (Instruction::Sigmoid(_), [x]) => vec![elementwise::sigmoid(x)],
+        (Instruction::Assign(op), [z, labels, u]) => vec![match op.assignment {
+            Assignment::LeastCost => assign::at_least_cost(z, labels, u),
+            Assignment::Spatial => assign::spatially(z.shape[3], labels, u),
+        }],
         (Instruction::DiceBce(op), [z, t, u]) => dice_bce::forward(z, t, u, loss_parameters(op.parameters)).into(),
         (Instruction::DiceBceGrad(op), [dloss, z, t, u, sums]) => {
             vec![dice_bce::grad(dloss.data[0], z, t, u, sums, loss_parameters(op.parameters))]

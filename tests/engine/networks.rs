@@ -3,7 +3,7 @@
 use crate::reference::Array;
 use std::collections::BTreeMap;
 use unet_engine::backend::Session;
-use unet_engine::model::{Arch, NetworkSpec, initialise};
+use unet_engine::model::{Arch, NetworkSpec, Target, initialise};
 use unet_engine::ops::Instruction;
 use unet_engine::ops::dice_bce::LossParameters;
 use unet_engine::random::{Philox, Purpose};
@@ -16,8 +16,8 @@ pub fn spec(arch: Arch, base: usize, levels: usize) -> NetworkSpec {
 }
 
 /// The training tape with two kinds of further outputs: the logits, and every parameter's gradient, called `grad <parameter>`.
-pub fn training_with_gradients(spec: &NetworkSpec, batch: usize, size: [usize; 2], loss: LossParameters) -> Tape {
-    let mut tape = spec.record_training(batch, size, loss).expect("shapes fit");
+pub fn training_with_gradients(spec: &NetworkSpec, batch: usize, size: [usize; 2], loss: LossParameters, target: Target) -> Tape {
+    let mut tape = spec.record_training(batch, size, loss, target).expect("shapes fit");
     let logits = tape.nodes().iter().find(|n| matches!(n.instruction, Instruction::DiceBce(_))).map(|n| n.inputs[0]);
     tape.output("logits", logits.expect("a loss of logits"));
     let gradients: Vec<_> = (tape.nodes().iter())
@@ -59,6 +59,7 @@ fn random_value(name: &str, shape: Shape, mut random: Philox) -> Array {
     let last = name.rsplit('.').next().unwrap_or(name);
     let mut draw: Box<dyn FnMut() -> f32> = match last {
         "loss_scale" => Box::new(|| 1.0),
+        "instances" => Box::new(move || random.range(0.0, 3.0).floor()),
         "target" => Box::new(move || f32::from(random.uniform() < 0.4)),
         // A weight mask is 0 on padding.
         "weight" if name == "weight" => Box::new(move || f32::from(random.uniform() < 0.9)),

@@ -7,12 +7,18 @@ use crate::reference::Array;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use unet_engine::backend::{Backend, Session, cpu};
-use unet_engine::model::Arch;
+use unet_engine::model::{Arch, Target};
+use unet_engine::ops::assign::Assignment;
 use unet_engine::plan::PlanOptions;
 use unet_engine::tape::Tape;
 
 fn any_arch() -> impl Strategy<Value = Arch> {
     prop_oneof![Just(Arch::Standard), Just(Arch::Deep), Just(Arch::Residual)]
+}
+
+fn any_target() -> impl Strategy<Value = Target> {
+    let assigned = [Assignment::LeastCost, Assignment::Spatial].map(Target::Assigned);
+    prop_oneof![Just(Target::Given), Just(assigned[0]), Just(assigned[1])]
 }
 
 fn session(backend: Box<dyn Backend>, tapes: &[&Tape], data: &BTreeMap<String, Array>, fuse: bool) -> Session {
@@ -33,9 +39,9 @@ proptest! {
     /// The reference run over a plan's places gives what it gives over the tape: no value is overwritten while it is needed. Twice, so
     /// that inputs must survive.
     #[test]
-    fn placed_and_fused_is_as_recorded(arch in any_arch(), base in 1..4usize, levels in 1..4usize, batch in 2..4usize, fuse: bool) {
+    fn placed_and_fused_is_as_recorded(arch in any_arch(), base in 1..4usize, levels in 1..4usize, batch in 2..4usize, target in any_target(), fuse: bool) {
         let spec = spec(arch, base, levels);
-        let tape = training_with_gradients(&spec, batch, [8, 8], LOSS);
+        let tape = training_with_gradients(&spec, batch, [8, 8], LOSS, target);
         let mut data = data(&spec, &tape, 5);
         let mut session = session(Box::<ReferenceBackend>::default(), &[&tape], &data, fuse);
         for _ in 0..2 {
@@ -58,7 +64,7 @@ proptest! {
 fn fused_is_unfused_on_the_cpu() {
     for arch in [Arch::Standard, Arch::Deep, Arch::Residual] {
         let spec = spec(arch, 4, 2);
-        let tape = training_with_gradients(&spec, 2, [16, 8], LOSS);
+        let tape = training_with_gradients(&spec, 2, [16, 8], LOSS, Target::Assigned(Assignment::LeastCost));
         let data = data(&spec, &tape, 8);
         let [unfused, fused] = [false, true].map(|fuse| {
             let mut session = session(cpu::open(2).unwrap(), &[&tape], &data, fuse);
@@ -78,7 +84,7 @@ fn fused_is_unfused_on_the_cpu() {
 #[test]
 fn plans_of_one_run_share_their_memory() {
     let spec = spec(Arch::Residual, 3, 2);
-    let training = training_with_gradients(&spec, 2, [8, 8], LOSS);
+    let training = training_with_gradients(&spec, 2, [8, 8], LOSS, Target::Given);
     let inference = spec.record_inference(3, [16, 8]).unwrap();
     let data = data(&spec, &training, 2);
     let image: Vec<f32> = (0..3 * 16 * 8 * 2).map(|i| (i as f32 * 0.7).sin()).collect();

@@ -7,7 +7,7 @@ use crate::reference::Array;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::BTreeMap;
 use unet_engine::backend::{Session, cpu};
-use unet_engine::model::{Arch, NetworkSpec, Parameter, ParameterKind};
+use unet_engine::model::{Arch, NetworkSpec, Parameter, ParameterKind, Target};
 use unet_engine::ops::dice_bce::LossParameters;
 use unet_engine::plan::PlanOptions;
 use unet_engine::random::{Philox, Purpose};
@@ -132,7 +132,7 @@ fn set_schedule(session: &mut Session, t: i32) {
 fn check_training(arch: Arch) {
     let golden = golden(arch);
     let tensors = golden.tensors();
-    let tape = training_with_gradients(&golden.spec, BATCH, [golden.size; 2], golden.loss);
+    let tape = training_with_gradients(&golden.spec, BATCH, [golden.size; 2], golden.loss, Target::Given);
     let mut session = session(&golden, &tape);
     set_schedule(&mut session, 1);
     session.run(0).unwrap();
@@ -173,7 +173,7 @@ fn validation_is_as_in_pytorch() {
     for arch in [Arch::Standard, Arch::Deep, Arch::Residual] {
         let golden = golden(arch);
         let tensors = golden.tensors();
-        let tape = golden.spec.record_validation(BATCH, [golden.size; 2], golden.loss).unwrap();
+        let tape = golden.spec.record_validation(BATCH, [golden.size; 2], golden.loss, Target::Given).unwrap();
         let mut session = session(&golden, &tape);
         session.run(0).unwrap();
         assert_eq!(judge(&tensors, "probability", &read(&session, "probability")), Ok(()));

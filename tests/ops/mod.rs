@@ -4,6 +4,7 @@
 //! step, on memory full of NaN, with sentinels behind every slot.
 
 mod adam;
+mod assign;
 mod batch_norm;
 mod concat;
 mod conv2d;

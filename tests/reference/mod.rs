@@ -3,6 +3,7 @@
 //! Arrays have four extents, the last one fastest: images [N, H, W, C], convolution weights [R, S, Ci, Co], vectors [1, 1, 1, C].
 
 pub mod adam;
+pub mod assign;
 pub mod batch_norm;
 pub mod concat;
 pub mod conv2d;

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use unet_engine::error::ErrorKind;
 
 /// Trains, interrupted at every `every`-th batch (of training or validation), until it is done. Returns the number of interruptions.
-fn train_in_pieces(request: &Request, every: usize) -> usize {
+pub fn train_in_pieces(request: &Request, samples: fn() -> Vec<Sample>, every: usize) -> usize {
     let mut request = request.clone();
     for interruptions in 0..200 {
         let asked = Cell::new(0);
@@ -13,7 +13,7 @@ fn train_in_pieces(request: &Request, every: usize) -> usize {
             asked.set(asked.get() + 1);
             asked.get() == every
         };
-        match run_on(&request, discs(), &interrupt) {
+        match run_on(&request, samples(), &interrupt) {
             Ok(_) => return interruptions,
             Err(error) => assert_eq!(error.kind(), ErrorKind::Interrupted, "{error}"),
         }
@@ -30,7 +30,7 @@ fn stopped_at_any_batch_it_goes_on_bit_for_bit() {
     assert_eq!(log_of(&whole).len(), 5, "three epochs and two of fine-tuning");
     for every in [3, 4, 7] {
         let pieces = folder.path().join(format!("every-{every}"));
-        let interruptions = train_in_pieces(&tiny(&pieces), every);
+        let interruptions = train_in_pieces(&tiny(&pieces), discs, every);
         assert!(interruptions > 3, "{interruptions} interruptions");
         assert_same_run(&whole, &pieces);
     }

@@ -6,6 +6,7 @@
 mod adam;
 mod add;
 mod arena;
+mod assign;
 mod batch_norm;
 mod channel_sum;
 mod columns;
@@ -145,6 +146,7 @@ fn execute(level: Level, step: &Step, arena: &mut Arena) {
         Instruction::Concat(_) => concat::concat(operands),
         Instruction::Split(_) => concat::split(operands),
         Instruction::Sigmoid(_) => sigmoid::run(operands),
+        Instruction::Assign(op) => assign::run(op.assignment, operands),
         Instruction::DiceBce(op) => dice_bce::forward(&op.parameters, operands),
         Instruction::DiceBceGrad(op) => dice_bce::grad(&op.parameters, operands),
         Instruction::Adam(op) => adam::run(level, op, operands),

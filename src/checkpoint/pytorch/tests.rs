@@ -20,9 +20,11 @@ fn written(bytes: &[u8]) -> (tempfile::TempDir, std::path::PathBuf) {
 #[test]
 fn what_is_exported_is_imported() {
     for arch in [Arch::Standard, Arch::Deep, Arch::Residual] {
-        let network = network(arch);
-        let (_folder, path) = written(&export(&network, &weights(&network), 7).unwrap());
-        assert_eq!(import(&path, &network).unwrap(), weights(&network));
+        for channels_out in [1, 4] {
+            let network = NetworkSpec { channels_out, ..network(arch) };
+            let (_folder, path) = written(&export(&network, &weights(&network), 7).unwrap());
+            assert_eq!(import(&path, &network).unwrap(), weights(&network));
+        }
     }
 }
 
@@ -43,6 +45,20 @@ fn layouts_are_pytorchs() {
     let transposed = to_pytorch(&parameter("up.0.weight", shape), &data);
     // [Ci, Co, R, S] = [2, 3, 2, 2]: index 4 is co = 1, index 12 is ci = 1.
     assert_eq!([1, 2, 4, 12, 23].map(|i| transposed[i]), [100.0, 1000.0, 1.0, 10.0, 1112.0]);
+}
+
+/// A head of K channels: `torch.nn.Conv2d(base, K, 1)` holds [K, base, 1, 1] and [K].
+#[test]
+fn a_head_of_several_channels_is_pytorchs() {
+    let network = NetworkSpec { channels_out: 3, ..network(Arch::Standard) };
+    let weights = weights(&network);
+    let bytes = export(&network, &weights, 1).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let (weight, bias) = (file.tensor("head.weight").unwrap(), file.tensor("head.bias").unwrap());
+    assert_eq!((weight.shape(), bias.shape()), ([3, 2, 1, 1].as_slice(), [3].as_slice()));
+    // [Ci, Co] here, [Co, Ci] there.
+    let (here, there) = (&weights["head.weight"], as_f32(&weight).unwrap());
+    assert_eq!(there, [here[0], here[3], here[1], here[4], here[2], here[5]]);
 }
 
 #[test]

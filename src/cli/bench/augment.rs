@@ -49,6 +49,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         workers,
         augment: Some(AugmentConfig::default()),
         normalization: Normalization { mean: 0.5, deviation: 0.25 },
+        channels: 1,
     };
     let samples = (0..N_SAMPLES).map(|i| sample(args, i)).collect();
     let mut loader = Loader::new(Arc::new(samples), options)?;

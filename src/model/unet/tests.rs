@@ -52,7 +52,7 @@ fn training_touches_every_parameter_and_inference_no_other() {
             expected.extend([format!("{}.m", p.name), format!("{}.v", p.name)]);
         }
         expected.extend(["schedule".to_string(), "loss_scale".to_string()]);
-        let training = spec.record_training(2, [32, 64], LOSS).unwrap();
+        let training = spec.record_training(2, [32, 64], LOSS, Target::Given).unwrap();
         assert_eq!(persistent_names(&training), expected);
         let updates = training.nodes().iter().filter(|n| matches!(n.instruction, Instruction::Adam(_))).count();
         assert_eq!(updates, parameters.iter().filter(|p| p.kind.is_trained()).count());
@@ -70,7 +70,7 @@ fn persistent_names(tape: &Tape) -> BTreeSet<String> {
 #[test]
 fn outputs_have_the_documented_shapes() {
     let spec = NetworkSpec { channels_in: 3, channels_out: 5, ..spec(Arch::Deep, 2, 2) };
-    let tape = spec.record_validation(3, [8, 12], LOSS).unwrap();
+    let tape = spec.record_validation(3, [8, 12], LOSS, Target::Given).unwrap();
     let shapes: Vec<_> = tape.outputs().iter().map(|(name, v)| (name.as_str(), tape.shape(*v))).collect();
     let sums = Shape([3, 1, 5, crate::ops::dice_bce::N_SUMS]);
     assert_eq!(shapes, [("loss", Shape::scalar()), ("sums", sums), ("probability", Shape::image(3, 8, 12, 5))]);
@@ -84,8 +84,8 @@ fn sizes_that_do_not_fit_are_errors_with_a_remedy() {
     assert!(found.contains("100x96") && found.contains("96 or 112"), "{found}");
     assert!(message(standard.record_inference(1, [8, 16])).contains("use 16 in place of 8"));
     assert!(message(standard.record_inference(0, [16, 16])).contains("batch 0"));
-    assert!(message(standard.record_training(1, [16, 16], LOSS)).contains("one value per channel"));
-    assert!(standard.record_training(2, [16, 16], LOSS).is_ok());
+    assert!(message(standard.record_training(1, [16, 16], LOSS, Target::Given)).contains("one value per channel"));
+    assert!(standard.record_training(2, [16, 16], LOSS, Target::Given).is_ok());
     assert!(standard.record_inference(1, [16, 16]).is_ok(), "running statistics need no second value");
     assert!(message(spec(Arch::Deep, 0, 4).record_inference(1, [16, 16])).contains("base channels: 0"));
     assert!(message(spec(Arch::Deep, 4, 0).record_inference(1, [16, 16])).contains("levels: 0"));

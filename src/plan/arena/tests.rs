@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{Arch, NetworkSpec};
+use crate::model::{Arch, NetworkSpec, Target};
 use crate::ops::dice_bce::LossParameters;
 use crate::plan::PlanOptions;
 use proptest::prelude::*;
@@ -50,7 +50,7 @@ fn a_gap_is_used_again() {
 fn training(arch: Arch, levels: usize, base: usize, batch: usize, size: usize) -> Tape {
     let loss = LossParameters { alpha: 0.5, smooth: 1.0, class_weight: 1.0, focal_gamma: 0.0 };
     let spec = NetworkSpec { arch, base, levels, channels_in: 1, channels_out: 1 };
-    spec.record_training(batch, [size, size], loss).unwrap()
+    spec.record_training(batch, [size, size], loss, Target::Given).unwrap()
 }
 
 #[test]

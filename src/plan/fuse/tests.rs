@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{Arch, NetworkSpec};
+use crate::model::{Arch, NetworkSpec, Target};
 use crate::ops::Instruction;
 use crate::ops::dice_bce::LossParameters;
 use crate::tape::{Residence, Shape};
@@ -11,7 +11,7 @@ fn spec(arch: Arch, levels: usize) -> NetworkSpec {
 
 fn training(arch: Arch, levels: usize) -> Tape {
     let loss = LossParameters { alpha: 0.5, smooth: 1.0, class_weight: 1.0, focal_gamma: 0.0 };
-    spec(arch, levels).record_training(2, [32, 32], loss).unwrap()
+    spec(arch, levels).record_training(2, [32, 32], loss, Target::Given).unwrap()
 }
 
 fn counts(tape: &Tape) -> BTreeMap<&'static str, usize> {

@@ -99,3 +99,18 @@ fn a_seed_of_another_shape_and_a_way_without_adjoint_are_errors() {
     let dz = image(&mut tape, "dz");
     assert!(tape.backward(z, dz, &[x]).unwrap_err().to_string().contains("fixed statistics"));
 }
+
+/// A target that is assigned by the network's own answer is a constant all the same.
+#[test]
+fn nothing_is_differentiated_through_constants() {
+    use crate::ops::assign::{Assign, Assignment};
+    let mut tape = Tape::new();
+    let x = image(&mut tape, "x");
+    let labels = tape.input("labels", Shape::image(1, 4, 4, 1), DType::F32);
+    let assign = Instruction::Assign(Assign { assignment: Assignment::LeastCost });
+    let t = tape.record_one(assign, &[x, labels, labels]).unwrap();
+    let y = tape.record_one(Instruction::Add(Add {}), &[x, t]).unwrap();
+    let dy = image(&mut tape, "dy");
+    let gradients = tape.backward(y, dy, &[x]).unwrap();
+    assert_eq!((names(&tape), gradients[&x]), (vec!["assign", "add"], dy));
+}

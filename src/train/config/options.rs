@@ -4,6 +4,7 @@ use super::{Precision, Preset, Schedule, SplitBy};
 use crate::augment::AugmentConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Arch;
+use crate::ops::assign::Assignment;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use toml::Table;
@@ -75,9 +76,13 @@ pub struct Options {
     /// Exponent of the focal loss; 0 switches it off [default: 0].
     #[arg(long, value_name = "GAMMA")]
     pub focal_gamma: Option<f32>,
-    /// Output channels, each a potential instance: auto or a number [default: auto].
+    /// Output channels, each a potential instance: auto or 1 to 8. With 1 (auto, today) instances are connected components; with more,
+    /// instances that touch can be told apart [default: auto].
     #[arg(long, value_name = "auto|K")]
     pub instances: Option<Instances>,
+    /// How a training image's instances get their channels, where there are several [default: least-cost].
+    #[arg(long, value_enum)]
+    pub assignment: Option<Assignment>,
     /// Precision that the threshold has to reach on the validation series, 0 to 1.
     #[arg(long, value_name = "P")]
     pub min_precision: Option<f64>,

@@ -54,6 +54,7 @@ fn the_resolved_configuration_is_a_configuration() {
     let cases = [
         given(),
         Options { no_augment: Some(true), min_precision: Some(0.95), alpha: Some(0.3), ..given() },
+        Options { instances: Some(Instances::Count(4)), assignment: Some(Assignment::Spatial), ..given() },
         Options { preset: Some(Preset::Quick), test_series: Some(vec!["x".into()]), init: Some("w".into()), ..given() },
     ];
     for options in cases {
@@ -93,7 +94,8 @@ fn values_out_of_range_are_usage_errors_that_name_the_option() {
         (Options { base: Some(0), ..given() }, "--base"),
         (Options { epochs: Some(0), ..given() }, "--epochs"),
         (Options { min_precision: Some(1.1), ..given() }, "--min-precision"),
-        (Options { instances: Some(Instances::Count(3)), ..given() }, "not built yet"),
+        (Options { instances: Some(Instances::Count(9)), ..given() }, "--instances"),
+        (Options { instances: Some(Instances::Count(0)), ..given() }, "--instances"),
         (Options { precision: Some(Precision::Bf16), ..given() }, "--precision"),
         (Options { organ: None, ..given() }, "--organ"),
     ];
@@ -110,10 +112,45 @@ fn the_command_line_knows_the_same_names() {
         #[command(flatten)]
         options: Options,
     }
-    let line = Line::parse_from(["x", "--instances", "auto", "--no-augment", "--test-series", "a,b", "--fine-tune-epochs", "3"]);
+    let line = Line::parse_from([
+        "x",
+        "--instances",
+        "auto",
+        "--assignment",
+        "spatial",
+        "--no-augment",
+        "--test-series",
+        "a,b",
+        "--fine-tune-epochs",
+        "3",
+    ]);
     assert_eq!(line.options.instances, Some(Instances::Auto));
+    assert_eq!(line.options.assignment, Some(Assignment::Spatial));
     assert_eq!(line.options.no_augment, Some(true));
     assert_eq!(line.options.test_series, Some(vec!["a".into(), "b".into()]));
     assert_eq!(line.options.fine_tune_epochs, Some(3));
     assert!(Line::try_parse_from(["x", "--instances", "some"]).is_err());
+    assert!(Line::try_parse_from(["x", "--assignment", "best"]).is_err());
+}
+
+#[test]
+fn several_channels_are_the_networks_output() {
+    let options = Options { instances: Some(Instances::Count(3)), ..given() };
+    let config = Config::resolve(&options, FACTS).unwrap();
+    assert_eq!((config.network().channels_out, config.assignment), (3, Assignment::LeastCost));
+    let auto = Config::resolve(&Options { instances: Some(Instances::Auto), ..given() }, FACTS).unwrap();
+    assert_eq!(auto.instances, AUTO_INSTANCES);
+    let (_folder, path) = file("instances = 2\nassignment = 'spatial'");
+    let config = Config::resolve(&given().over_file(&path).unwrap(), FACTS).unwrap();
+    assert_eq!((config.instances, config.assignment), (2, Assignment::Spatial));
+}
+
+/// Runs from before there was a choice.
+#[test]
+fn a_configuration_without_an_assignment_is_read() {
+    let config = Config::resolve(&given(), FACTS).unwrap();
+    let text = config.to_toml().unwrap().replace("assignment = \"least-cost\"\n", "");
+    assert!(!text.contains("assignment"));
+    let (_folder, path) = file(&text);
+    assert_eq!(Config::read(&path).unwrap(), config);
 }

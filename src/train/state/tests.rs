@@ -40,6 +40,14 @@ fn nothing_predicted_has_no_precision_and_is_a_collapse() {
     let mut everything = Totals::new(1);
     everything.add(&[4.0, 99.0, 4.0, 20.0, 100.0, 4.0, 96.0, 0.0]);
     assert_eq!(everything.collapse(), Some(Collapse::Everything));
+    let (empty, full) = ([0.0, 0.1, 0.0, 2.0, 100.0, 0.0, 0.0, 0.0], [4.0, 99.0, 4.0, 20.0, 100.0, 4.0, 96.0, 0.0]);
+    let collapse = |image: [[f32; N_SUMS]; 3]| {
+        let mut totals = Totals::new(3);
+        totals.add(image.as_flattened());
+        totals.collapse()
+    };
+    assert_eq!(collapse([empty, full, empty]), Some(Collapse::Everything), "one channel spoils the union");
+    assert_eq!(collapse([empty, IMAGE, empty]), None, "channels without instances stay empty");
     let mut healthy = Totals::new(1);
     healthy.add(&IMAGE);
     assert_eq!((healthy.collapse(), Totals::new(1).collapse()), (None, None));
