@@ -3,7 +3,7 @@
 use super::{interrupt, left_out_error, print_json, print_line};
 use crate::dataset::manifest::GridSpec;
 use crate::error::Result;
-use crate::predict::{Follow, Outcome, PredictedSeries, Request, Settings, run as predict};
+use crate::predict::{Follow, ObjectCounts, Outcome, PredictedSeries, Request, Settings, run as predict};
 use crate::terminal::say;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
@@ -16,7 +16,8 @@ Examples:
 
 Models of the same organ form an ensemble. For each series there are <organ>_RoiSet.zip (coordinates of the sub-images, with
 stack positions for stacks and for the stack that a composite makes), <organ>_composite_RoiSet.zip (where they lie in a
-composite), masks/ and overlays/; summary.csv lists all objects. Files of a former prediction in --out are replaced one by one.";
+composite), <organ>_review.zip (objects just below the threshold, to look through for what precision cost in recall), masks/,
+overlays/ and report.html; summary.csv lists all objects. Files of a former prediction in --out are replaced one by one.";
 
 /// ROI files, masks and overlays for new series.
 #[derive(clap::Args)]
@@ -105,15 +106,18 @@ pub(super) fn run(args: &Args) -> Result<()> {
 fn report(args: &Args, outcome: &Outcome) -> Result<()> {
     let n_sub_images: usize = outcome.series.iter().map(|series| series.sub_images).sum();
     if args.json {
-        let objects: serde_json::Map<_, _> = outcome.n_objects.iter().map(|(organ, n)| (organ.clone(), (*n).into())).collect();
+        let of = |count: fn(&ObjectCounts) -> usize| -> serde_json::Map<_, _> {
+            outcome.n_objects.iter().map(|(organ, counts)| (organ.clone(), count(counts).into())).collect()
+        };
+        let (objects, review) = (of(|counts| counts.accepted), of(|counts| counts.review));
         let left_out: Vec<String> = outcome.left_out.iter().map(ToString::to_string).collect();
         return print_json(&serde_json::json!({
-            "out": args.out.display().to_string(), "series": outcome.series.len(), "sub_images": n_sub_images, "objects": objects,
+            "out": args.out.display().to_string(), "series": outcome.series.len(), "sub_images": n_sub_images, "objects": objects, "review": review,
             "left_out": left_out, "device": outcome.device, "inputs": outcome.series,
         }));
     }
-    let objects: Vec<String> = outcome.n_objects.iter().map(|(organ, n)| format!("{organ} {n}")).collect();
-    let found = objects.join(", ");
+    let count = |(organ, counts): &(String, ObjectCounts)| format!("{organ} {} ({} for review)", counts.accepted, counts.review);
+    let found = outcome.n_objects.iter().map(count).collect::<Vec<_>>().join(", ");
     print_line(&format!("{} series, {n_sub_images} sub-images; objects: {found}", outcome.series.len()))?;
     print_line(&args.out.display().to_string())
 }

@@ -7,6 +7,7 @@
 //! few smallest areas at which another part is large enough to stay. A property test compares this with running everything anew.
 
 use super::objects::{Pair, greedy};
+use super::review::{REVIEW_BETA, Review};
 use super::{Counts, union};
 use crate::dataset::Sample;
 use crate::geometry::{Mask, Rect};
@@ -45,6 +46,20 @@ pub struct Calibration {
     pub min_precision: Option<f64>,
     /// Whether it is reached, for pixels and for objects. `true` if none was asked for.
     pub reached: bool,
+    /// From where objects are worth a look; `None` where no lower threshold finds more.
+    pub review: Option<Review>,
+    /// Precision against recall over the thresholds, all else as at `point`; thresholds ascend.
+    pub curve: Vec<CurvePoint>,
+}
+
+/// What one threshold reaches on the validation series.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CurvePoint {
+    pub threshold: f32,
+    pub pixel_precision: Option<f64>,
+    pub pixel_recall: Option<f64>,
+    pub object_precision: Option<f64>,
+    pub object_recall: Option<f64>,
 }
 
 /// Chooses the operating point with the best pixel F0.5, among those whose pixel and object precision are at least `min_precision`
@@ -56,6 +71,11 @@ pub fn calibrate(predictions: &[Prediction<'_>], min_precision: Option<f64>) -> 
     let reached = reaching.is_some();
     let fallback = || best(candidates.iter(), |c| c.lower_precision().unwrap_or(-1.0));
     let chosen = reaching.or_else(fallback).expect("the grid is not empty");
+    // The points that differ from the chosen one in the threshold alone; thresholds ascend in the grid.
+    let along = |c: &&Candidate| OperatingPoint { threshold: chosen.point.threshold, ..c.point } == chosen.point;
+    let lower = candidates.iter().filter(along).filter(|c| c.point.threshold < chosen.point.threshold);
+    let value = |c: &Candidate| c.pixels.f_beta(REVIEW_BETA).unwrap_or(0.0);
+    let review = best(lower.filter(|c| c.finds_more_than(chosen)), value);
     Calibration {
         point: chosen.point,
         f_half: chosen.f_half(),
@@ -63,6 +83,8 @@ pub fn calibrate(predictions: &[Prediction<'_>], min_precision: Option<f64>) -> 
         object_precision: chosen.objects.precision(),
         min_precision,
         reached,
+        review: review.map(|c| Review::judged(predictions, &chosen.point, c.point.threshold)),
+        curve: candidates.iter().filter(along).map(Candidate::curve_point).collect(),
     }
 }
 
@@ -91,6 +113,21 @@ impl Candidate {
     /// The lower of pixel and object precision; `None` where nothing is predicted.
     fn lower_precision(&self) -> Option<f64> {
         self.pixels.precision().zip(self.objects.precision()).map(|(pixel, object)| pixel.min(object))
+    }
+
+    fn finds_more_than(&self, other: &Candidate) -> bool {
+        self.objects.true_positive + self.objects.false_positive > other.objects.true_positive + other.objects.false_positive
+    }
+
+    fn curve_point(&self) -> CurvePoint {
+        let (pixels, objects) = (self.pixels.scores(), self.objects.scores());
+        CurvePoint {
+            threshold: self.point.threshold,
+            pixel_precision: pixels.precision,
+            pixel_recall: pixels.recall,
+            object_precision: objects.precision,
+            object_recall: objects.recall,
+        }
     }
 
     /// Decides between equals: the better object precision, then the threshold that is nearest to 0.5, which lies furthest from both

@@ -6,6 +6,7 @@
 pub mod calibrate;
 mod evaluation;
 mod objects;
+pub mod review;
 #[cfg(test)]
 mod tests;
 

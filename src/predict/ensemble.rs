@@ -10,6 +10,7 @@ use crate::dataset::Sample;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Gray;
 use crate::infer::{Maps, Network};
+use crate::metrics::review::{Review, for_review};
 use crate::segment::{Instance, OperatingPoint, instances_by_channel};
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -27,12 +28,23 @@ pub struct Settings {
     pub min_area: Option<usize>,
 }
 
+/// What was found in one sub-image.
+pub struct Found {
+    pub accepted: Vec<Instance>,
+    /// Objects just below the threshold, which share no pixel with an accepted one.
+    pub review: Vec<Instance>,
+}
+
 /// The models of one organ, loaded.
 pub struct Ensemble {
     pub organ: String,
     pub models: Vec<Model>,
     /// Of the whole ensemble: the mean of the members' thresholds, all else from the leading member.
     pub point: OperatingPoint,
+    /// From which lower threshold objects are worth a look, if any.
+    pub review: Option<Review>,
+    /// Whether the user set the operating point: then nothing measured on the validation series holds.
+    is_point_given: bool,
     networks: Vec<Network>,
     leader: usize,
 }
@@ -65,12 +77,41 @@ impl Ensemble {
             min_area: settings.min_area.unwrap_or(own.min_area),
             ..own
         };
-        Ok(Ensemble { organ, models, point, networks, leader })
+        let is_point_given = settings.threshold.is_some() || settings.min_area.is_some();
+        let review = mean_review(&models, leader).filter(|review| review.threshold < point.threshold);
+        Ok(Ensemble { organ, models, point, review, is_point_given, networks, leader })
     }
 
     /// The members' names, joined by `+`.
     pub fn name(&self) -> String {
         self.models.iter().map(|m| m.name.as_str()).collect::<Vec<_>>().join("+")
+    }
+
+    /// What an accepted object's ROI carries beside its outline. The expected precision is the share of objects that were right on the
+    /// validation series of the leading member; absent where the user chose the operating point.
+    pub fn properties(&self, object: &Instance) -> Vec<(&'static str, String)> {
+        let expected = self.models[self.leader].calibration.object_precision;
+        self.properties_of(object, self.point.threshold, expected.filter(|_| !self.is_point_given))
+    }
+
+    /// The same for an object for review.
+    pub fn review_properties(&self, object: &Instance) -> Vec<(&'static str, String)> {
+        let review = self.review;
+        let expected = review.and_then(|review| review.object_precision).filter(|_| !self.is_point_given);
+        self.properties_of(object, review.map_or(self.point.threshold, |review| review.threshold), expected)
+    }
+
+    fn properties_of(&self, object: &Instance, threshold: f32, expected: Option<f64>) -> Vec<(&'static str, String)> {
+        let mut properties =
+            vec![("score", format!("{:.3}", object.score)), ("model", self.name()), ("threshold", format!("{threshold:.3}"))];
+        properties.extend(expected.map(|p| ("expected_precision", format!("{p:.3}"))));
+        properties
+    }
+
+    /// The organ and what finds it, in words.
+    pub fn describe(&self) -> String {
+        let (organ, names, threshold) = (&self.organ, self.name(), self.point.threshold);
+        format!("{organ}: {names}, threshold {threshold:.3}, smallest object {} pixels", self.point.min_area)
     }
 
     /// What it runs on, in words.
@@ -90,7 +131,7 @@ impl Ensemble {
     ///
     /// # Errors
     /// If the device fails.
-    pub fn objects(&mut self, images: &[&Gray], mut progress: impl FnMut(usize)) -> Result<Vec<Vec<Instance>>> {
+    pub fn objects(&mut self, images: &[&Gray], mut progress: impl FnMut(usize)) -> Result<Vec<Found>> {
         let n_members = self.networks.len();
         let mut members: Vec<Vec<Maps>> = Vec::with_capacity(n_members);
         for (m, network) in self.networks.iter_mut().enumerate() {
@@ -99,7 +140,15 @@ impl Ensemble {
         let objects = |i: usize| {
             let maps: Vec<&Maps> = members.iter().map(|member| &member[i]).collect();
             let leading = maps[self.leader];
-            instances_by_channel(&mean(&maps), &leading.channels, leading.width, leading.height, &self.point)
+            let union = mean(&maps);
+            let at = |threshold: f32| {
+                let point = OperatingPoint { threshold, ..self.point };
+                instances_by_channel(&union, &leading.channels, leading.width, leading.height, &point)
+            };
+            let accepted = at(self.point.threshold);
+            let lower = self.review.map(|review| at(review.threshold));
+            let review = for_review(&accepted, lower.unwrap_or_default());
+            Found { accepted, review }
         };
         Ok((0..images.len()).map(objects).collect())
     }
@@ -140,6 +189,13 @@ pub fn hex(digest: &[u8]) -> String {
 fn leader(models: &[Model]) -> usize {
     let value = |m: usize| models[m].calibration.f_half.unwrap_or(-1.0);
     (0..models.len()).fold(0, |best, m| if value(m) > value(best) { m } else { best })
+}
+
+/// The review of the leading member at the mean of the members' review thresholds; `None` if any of them has none.
+fn mean_review(models: &[Model], leader: usize) -> Option<Review> {
+    let thresholds = models.iter().map(|m| m.calibration.review.map(|review| review.threshold)).collect::<Option<Vec<f32>>>()?;
+    let threshold = thresholds.iter().sum::<f32>() / thresholds.len() as f32;
+    models[leader].calibration.review.map(|review| Review { threshold, ..review })
 }
 
 /// The mean over members of the probability that a pixel belongs to any object.

@@ -69,7 +69,7 @@ pub fn run(request: &Request, mut progress: impl FnMut(usize, usize)) -> Result<
         let images: Vec<&Gray> = chunk.iter().map(|sample| &sample.image).collect();
         let before = counts.len();
         let objects = ensemble.objects(&images, |done| progress(before + done, chosen.len()))?;
-        counts.extend(chunk.iter().zip(&objects).map(|(sample, found)| image_counts(sample, found)));
+        counts.extend(chunk.iter().zip(&objects).map(|(sample, found)| image_counts(sample, &found.accepted)));
     }
     let report = Report {
         organ: ensemble.organ.clone(),

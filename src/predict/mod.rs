@@ -7,17 +7,20 @@ mod output;
 pub mod style;
 
 pub use ensemble::{Ensemble, Settings};
+pub use output::ObjectCounts;
 
 use crate::atomic_file;
 use crate::dataset::manifest::GridSpec;
 use crate::dataset::{Series, open_input};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Gray;
-use crate::segment::Instance;
+use crate::report::{self, SeriesRow};
+use ensemble::Found;
 use output::SeriesOutput;
 use serde::Serialize;
 use std::collections::HashSet;
 use std::path::PathBuf;
+use style::Style;
 
 /// What to predict.
 #[derive(Clone, Debug)]
@@ -38,7 +41,7 @@ pub struct Outcome {
     pub device: String,
     pub series: Vec<PredictedSeries>,
     /// Objects found, by organ.
-    pub n_objects: Vec<(String, usize)>,
+    pub n_objects: Vec<(String, ObjectCounts)>,
     /// Pictures that could not be read; the rest went on.
     pub left_out: Vec<Error>,
 }
@@ -80,14 +83,17 @@ const CHUNK: usize = 32;
 /// `summary.csv` lists what is done). A picture that cannot be read is no error here but is named in [`Outcome::left_out`].
 pub fn run(request: &Request, follow: &mut dyn Follow) -> Result<Outcome> {
     let mut ensembles = Ensemble::open_all(&request.models, &request.settings)?;
-    let styles = style::styles(ensembles.iter().map(|e| e.organ.as_str()));
+    let organs: Vec<String> = ensembles.iter().map(|e| e.organ.clone()).collect();
+    let styles = style::styles(organs.iter().map(String::as_str));
+    let styles: Vec<Style> = organs.iter().map(|organ| styles[organ]).collect();
     let mut outcome = Outcome {
         device: ensembles.first().map(Ensemble::device).unwrap_or_default(),
         series: Vec::new(),
-        n_objects: ensembles.iter().map(|e| (e.organ.clone(), 0)).collect(),
+        n_objects: organs.iter().map(|organ| (organ.clone(), ObjectCounts::default())).collect(),
         left_out: Vec::new(),
     };
     let mut summary = String::from(output::SUMMARY_HEADER);
+    let mut rows = Vec::new();
     let mut names = HashSet::new();
     for input in &request.inputs {
         let all_series = match open_input(input, request.grid) {
@@ -100,18 +106,20 @@ pub fn run(request: &Request, follow: &mut dyn Follow) -> Result<Outcome> {
         for series in &all_series {
             let name = unique_name(&series.name, &mut names);
             let Some(images) = read_images(series, &ensembles, &mut outcome.left_out) else { continue };
-            let folder = SeriesOutput::create(&request.out, &name, series)?;
             let (source, reason) = (series.source.describe(), series.source_reason.clone());
             let predicted = PredictedSeries { name: name.clone(), source, reason, sub_images: images.len() };
             follow.begin(&predicted, images.len() * ensembles.len());
-            for (e, ensemble) in ensembles.iter_mut().enumerate() {
-                let Some(objects) = objects_of(ensemble, &images, follow, e * images.len())? else {
-                    write_summary(request, &summary)?;
-                    return Err(interrupted(request, outcome.series.len()));
-                };
-                outcome.n_objects[e].1 += objects.iter().map(Vec::len).sum::<usize>();
-                folder.write(ensemble, styles[&ensemble.organ], &images, &objects)?;
-                output::summarise(&mut summary, &name, &ensemble.organ, &images, &objects);
+            let mut folder = SeriesOutput::create(&request.out, &name, series, ensembles.len())?;
+            if !predict_images(&mut ensembles, &styles, &images, follow, &mut folder)? {
+                write_summary(request, &summary)?;
+                return Err(interrupted(request, outcome.series.len()));
+            }
+            let found = folder.finish(&ensembles, &styles, &predicted.source)?;
+            rows.push(row(&predicted, &found));
+            for ((text, counts), (_, sum)) in found.into_iter().zip(&mut outcome.n_objects) {
+                summary.push_str(&text);
+                sum.accepted += counts.accepted;
+                sum.review += counts.review;
             }
             outcome.series.push(predicted);
         }
@@ -120,26 +128,52 @@ pub fn run(request: &Request, follow: &mut dyn Follow) -> Result<Outcome> {
         return Err(nothing_read(outcome.left_out));
     }
     write_summary(request, &summary)?;
+    write_report(request, &ensembles, &rows, &outcome.left_out)?;
     Ok(outcome)
 }
 
-/// The objects in each of `images`, a chunk at a time; `None` if the user interrupts. `before` inferences of the series are done.
-fn objects_of(
-    ensemble: &mut Ensemble,
+/// Predicts a series' images chunk by chunk, so that few maps and masks are in memory at a time. Says whether it came to the end; it
+/// does not if the user interrupts.
+fn predict_images(
+    ensembles: &mut [Ensemble],
+    styles: &[Style],
     images: &[(usize, Gray)],
     follow: &mut dyn Follow,
-    before: usize,
-) -> Result<Option<Vec<Vec<Instance>>>> {
-    let mut objects = Vec::with_capacity(images.len());
+    folder: &mut SeriesOutput<'_>,
+) -> Result<bool> {
+    let mut done = 0;
     for chunk in images.chunks(CHUNK) {
-        if follow.is_interrupted() {
-            return Ok(None);
-        }
         let pictures: Vec<&Gray> = chunk.iter().map(|(_, image)| image).collect();
-        let done = before + objects.len();
-        objects.extend(ensemble.objects(&pictures, |n| follow.done(done + n))?);
+        let mut found: Vec<Vec<Found>> = Vec::with_capacity(ensembles.len());
+        for ensemble in ensembles.iter_mut() {
+            if follow.is_interrupted() {
+                return Ok(false);
+            }
+            found.push(ensemble.objects(&pictures, |n| follow.done(done + n))?);
+            done += chunk.len();
+        }
+        for (i, (number, image)) in chunk.iter().enumerate() {
+            let here: Vec<&Found> = found.iter().map(|organ| &organ[i]).collect();
+            folder.add(*number, image, ensembles, styles, &here)?;
+        }
     }
-    Ok(Some(objects))
+    Ok(true)
+}
+
+fn row(predicted: &PredictedSeries, found: &[(String, ObjectCounts)]) -> SeriesRow {
+    SeriesRow {
+        name: predicted.name.clone(),
+        source: predicted.source.clone(),
+        sub_images: predicted.sub_images,
+        counts: found.iter().map(|(_, counts)| (counts.accepted, counts.review)).collect(),
+    }
+}
+
+fn write_report(request: &Request, ensembles: &[Ensemble], rows: &[SeriesRow], left_out: &[Error]) -> Result<()> {
+    let organs: Vec<&str> = ensembles.iter().map(|e| e.organ.as_str()).collect();
+    let models: Vec<String> = ensembles.iter().map(Ensemble::describe).collect();
+    let left_out: Vec<String> = left_out.iter().map(ToString::to_string).collect();
+    report::write_predictions(&request.out.join("report.html"), &organs, &models, rows, &left_out)
 }
 
 fn write_summary(request: &Request, summary: &str) -> Result<()> {

@@ -2,23 +2,26 @@
 //!
 //! ```text
 //! <out>/summary.csv
+//! <out>/report.html                              all series in a table, with links
+//! <out>/<series>/report.html                     every sub-image with its outlines
 //! <out>/<series>/<organ>_RoiSet.zip              sub-image coordinates; stack position for stacks and for the stack that a grid makes
-//! <out>/<series>/<organ>_composite_RoiSet.zip    composite coordinates, for grids
+//! <out>/<series>/<organ>_review.zip              the same for objects just below the threshold
+//! <out>/<series>/<organ>_composite_RoiSet.zip    composite coordinates, for grids; likewise <organ>_composite_review.zip
 //! <out>/<series>/masks/<organ>-sNN.png
 //! <out>/<series>/overlays/<organ>-sNN.png
 //! ```
 //!
 //! An archive without ROIs says that nothing was found; a missing one, that nothing was looked for.
 
-use super::ensemble::Ensemble;
-use super::style::Style;
+use super::ensemble::{Ensemble, Found};
+use super::style::{REVIEW, Style};
 use crate::atomic_file;
 use crate::dataset::{Series, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Gray;
 use crate::image::grid::Grid;
 use crate::metrics::union;
-use crate::report::overlay;
+use crate::report::{SeriesReport, overlay};
 use crate::roi::{self, Roi, archive};
 use crate::segment::Instance;
 use std::fmt::Write;
@@ -27,56 +30,107 @@ use std::path::{Path, PathBuf};
 /// The first line of `summary.csv`.
 pub const SUMMARY_HEADER: &str = "series,sub_image,organ,object,area_px,centroid_x,centroid_y,score\n";
 
-/// The folder of a series.
+/// The files of a series. Masks and overlays are written at once, archives and report when all sub-images are there.
 pub struct SeriesOutput<'a> {
     folder: PathBuf,
+    name: String,
     source: &'a Source,
+    organs: Vec<OrganOutput>,
+    report: SeriesReport,
+}
+
+/// What is gathered of an organ.
+#[derive(Default)]
+struct OrganOutput {
+    /// With the numbers of their sub-images.
+    accepted: Vec<(usize, Roi)>,
+    review: Vec<(usize, Roi)>,
+    /// Rows of `summary.csv`.
+    rows: String,
+}
+
+/// How many objects of an organ were found.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ObjectCounts {
+    pub accepted: usize,
+    pub review: usize,
 }
 
 impl<'a> SeriesOutput<'a> {
-    /// Creates the folders.
+    /// Creates the folders. `name` is the series' folder below `out`.
     ///
     /// # Errors
     /// If they cannot be created.
-    pub fn create(out: &Path, name: &str, series: &'a Series) -> Result<SeriesOutput<'a>> {
+    pub fn create(out: &Path, name: &str, series: &'a Series, n_organs: usize) -> Result<SeriesOutput<'a>> {
         let folder = out.join(name);
         for part in ["masks", "overlays"] {
             let path = folder.join(part);
             std::fs::create_dir_all(&path).map_err(|e| Error::io(ErrorKind::Run, &path, "create the folder", e))?;
         }
-        Ok(SeriesOutput { folder, source: &series.source })
+        let organs = (0..n_organs).map(|_| OrganOutput::default()).collect();
+        Ok(SeriesOutput { folder, name: name.to_owned(), source: &series.source, organs, report: SeriesReport::default() })
     }
 
-    /// Writes ROI archives, masks and overlays of one organ; `objects` for each of `images`.
+    /// Adds a sub-image with what was found in it: for each of `ensembles` and its style.
     ///
     /// # Errors
     /// If a file cannot be written.
-    pub fn write(&self, ensemble: &Ensemble, style: Style, images: &[(usize, Gray)], objects: &[Vec<Instance>]) -> Result<()> {
-        let organ = &ensemble.organ;
-        let mut rois = Vec::new();
-        for ((number, image), objects) in images.iter().zip(objects) {
-            let masks = objects.iter().map(|object| &object.mask);
-            let stem = format!("{organ}-s{number:02}.png");
+    pub fn add(&mut self, number: usize, image: &Gray, ensembles: &[Ensemble], styles: &[Style], found: &[&Found]) -> Result<()> {
+        let mut outlines = Vec::new();
+        for (e, (ensemble, found)) in ensembles.iter().zip(found).enumerate() {
+            let masks = found.accepted.iter().map(|object| &object.mask);
+            let stem = format!("{}-s{number:02}.png", ensemble.organ);
             let mask = overlay::mask_png(&union(image.width, image.height, masks.clone()))?;
             atomic_file::write(&self.folder.join("masks").join(&stem), &mask)?;
-            let picture = overlay::overlay(image, masks.map(|mask| (mask, style.color)));
+            let picture = overlay::overlay(image, masks.clone().map(|mask| (mask, styles[e].color)));
             atomic_file::write(&self.folder.join("overlays").join(&stem), &picture.png()?)?;
-            for (i, object) in objects.iter().enumerate() {
-                rois.extend(self.roi(ensemble, style, *number, i + 1, object).map(|roi| (*number, roi)));
+            outlines.extend(found.review.iter().map(|object| (&object.mask, REVIEW.color)));
+            outlines.extend(masks.map(|mask| (mask, styles[e].color)));
+            for (i, object) in found.accepted.iter().enumerate() {
+                let name = format!("{}-s{number:02}-{}", ensemble.organ, i + 1);
+                let roi = self.roi(object, name, number, styles[e], ensemble.properties(object));
+                self.organs[e].accepted.extend(roi.map(|roi| (number, roi)));
+                self.organs[e].rows.push_str(&summary_row(&self.name, number, &ensemble.organ, i + 1, object));
+            }
+            for (i, object) in found.review.iter().enumerate() {
+                let name = format!("{}-s{number:02}-r{}", ensemble.organ, i + 1);
+                let roi = self.roi(object, name, number, REVIEW, ensemble.review_properties(object));
+                self.organs[e].review.extend(roi.map(|roi| (number, roi)));
             }
         }
+        let counts: Vec<(&str, usize, usize)> =
+            ensembles.iter().zip(found).map(|(e, f)| (e.organ.as_str(), f.accepted.len(), f.review.len())).collect();
+        self.report.add(number, &overlay::overlay(image, outlines), &counts)
+    }
+
+    /// Writes the archives and the report; returns the rows of the summary and the counts of each organ.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn finish(self, ensembles: &[Ensemble], styles: &[Style], description: &str) -> Result<Vec<(String, ObjectCounts)>> {
+        for (ensemble, organ) in ensembles.iter().zip(&self.organs) {
+            self.write_archive(&ensemble.organ, "RoiSet", &organ.accepted)?;
+            self.write_archive(&ensemble.organ, "review", &organ.review)?;
+        }
+        let legend: Vec<(String, [u8; 3])> = ensembles.iter().zip(styles).map(|(e, s)| (e.describe(), s.color)).collect();
+        self.report.write(&self.folder.join("report.html"), &self.name, description, &legend, REVIEW.color)?;
+        let counts = |organ: &OrganOutput| ObjectCounts { accepted: organ.accepted.len(), review: organ.review.len() };
+        Ok(self.organs.into_iter().map(|organ| (organ.rows.clone(), counts(&organ))).collect())
+    }
+
+    fn write_archive(&self, organ: &str, kind: &str, rois: &[(usize, Roi)]) -> Result<()> {
         if let Source::Composite { grid, .. } = self.source {
             let composite = rois.iter().map(|(number, roi)| in_composite(roi, *number, grid)).collect::<Result<Vec<_>>>()?;
-            archive::write(&self.folder.join(format!("{organ}_composite_RoiSet.zip")), &composite)?;
+            archive::write(&self.folder.join(format!("{organ}_composite_{kind}.zip")), &composite)?;
         }
-        let rois: Vec<Roi> = rois.into_iter().map(|(_, roi)| roi).collect();
-        archive::write(&self.folder.join(format!("{organ}_RoiSet.zip")), &rois)
+        let rois: Vec<Roi> = rois.iter().map(|(_, roi)| roi.clone()).collect();
+        archive::write(&self.folder.join(format!("{organ}_{kind}.zip")), &rois)
     }
 
     /// The ROI of an object, in the coordinates of its sub-image.
-    fn roi(&self, ensemble: &Ensemble, style: Style, number: usize, object: usize, instance: &Instance) -> Option<Roi> {
-        let mut roi = roi::from_mask(&instance.mask)?;
-        roi.name = object_name(&ensemble.organ, number, object);
+    fn roi(&self, object: &Instance, name: String, number: usize, style: Style, properties: Vec<(&str, String)>) -> Option<Roi> {
+        let mut roi = roi::from_mask(&object.mask)?;
+        roi.name = name;
         roi.group = style.group;
         let [r, g, b] = style.color;
         roi.stroke_color = Some([r, g, b, 255]);
@@ -84,16 +138,9 @@ impl<'a> SeriesOutput<'a> {
         if matches!(self.source, Source::Stack { .. } | Source::Composite { .. }) {
             roi.position = number as u32;
         }
-        roi.set_property("score", &format!("{:.3}", instance.score));
-        roi.set_property("model", &ensemble.name());
-        roi.set_property("threshold", &format!("{:.3}", ensemble.point.threshold));
+        properties.iter().for_each(|(key, value)| roi.set_property(key, value));
         Some(roi)
     }
-}
-
-/// `heart-s07-1`: organ, sub-image, number.
-pub fn object_name(organ: &str, number: usize, object: usize) -> String {
-    format!("{organ}-s{number:02}-{object}")
 }
 
 /// The ROI of sub-image `number` (from 1) where it lies in the composite, which is a single picture: no stack position.
@@ -104,23 +151,14 @@ fn in_composite(roi: &Roi, number: usize, grid: &Grid) -> Result<Roi> {
     Ok(moved)
 }
 
-/// Adds the rows of one series and organ to `summary.csv`.
-pub fn summarise(summary: &mut String, series: &str, organ: &str, images: &[(usize, Gray)], objects: &[Vec<Instance>]) {
-    for ((number, _), objects) in images.iter().zip(objects) {
-        for (i, object) in objects.iter().enumerate() {
-            let [x, y] = object.centroid;
-            // Writing to a String cannot fail.
-            let _ = writeln!(
-                summary,
-                "{},{number},{},{},{},{x:.2},{y:.2},{:.4}",
-                quoted(series),
-                quoted(organ),
-                i + 1,
-                object.area,
-                object.score
-            );
-        }
-    }
+/// A row of `summary.csv`.
+fn summary_row(series: &str, number: usize, organ: &str, object: usize, instance: &Instance) -> String {
+    let [x, y] = instance.centroid;
+    let (series, organ) = (quoted(series), quoted(organ));
+    let mut row = String::new();
+    // Writing to a String cannot fail.
+    let _ = writeln!(row, "{series},{number},{organ},{object},{},{x:.2},{y:.2},{:.4}", instance.area, instance.score);
+    row
 }
 
 /// A field of a CSV file (RFC 4180).

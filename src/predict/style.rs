@@ -14,6 +14,9 @@ const HEART: Style = Style { group: 1, color: [255, 64, 64] };
 const LIVER: Style = Style { group: 2, color: [64, 224, 96] };
 const PLACENTA: Style = Style { group: 3, color: [80, 170, 255] };
 
+/// Objects for review, of whatever organ.
+pub const REVIEW: Style = Style { group: 9, color: [255, 230, 0] };
+
 /// Colours of other organs, from group 4.
 const OTHERS: [[u8; 3]; 5] = [[255, 208, 0], [255, 96, 255], [0, 224, 224], [255, 144, 32], [176, 128, 255]];
 
@@ -32,8 +35,8 @@ pub fn styles<'a>(organs: impl IntoIterator<Item = &'a str>) -> BTreeMap<String,
     others.sort_unstable();
     others.dedup();
     for (i, organ) in others.into_iter().enumerate() {
-        // ImageJ's groups end at 255.
-        let group = (i + 4).min(255) as u8;
+        // Group 9 is the review's; ImageJ's groups end at 255.
+        let group = (4..=u8::MAX).filter(|group| *group != REVIEW.group).nth(i).unwrap_or(u8::MAX);
         styles.insert(organ.to_string(), Style { group, color: OTHERS[i % OTHERS.len()] });
     }
     styles

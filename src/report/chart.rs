@@ -131,6 +131,57 @@ impl Chart {
     }
 }
 
+/// The frame of a plot of one number against another.
+pub(super) struct Axes {
+    title: &'static str,
+    x: [f64; 2],
+    y: [f64; 2],
+}
+
+impl Axes {
+    /// Axes of the ranges `x` and `y`.
+    pub fn new(title: &'static str, x: [f64; 2], y: [f64; 2]) -> Axes {
+        Axes { title, x, y }
+    }
+
+    /// Where a point lies.
+    pub fn place(&self, [x, y]: [f64; 2]) -> [f64; 2] {
+        let [left, top, right, bottom] = MARGIN;
+        let share = |value: f64, [low, high]: [f64; 2]| ((value - low) / (high - low)).clamp(0.0, 1.0);
+        [left + share(x, self.x) * (SIZE[0] - left - right), SIZE[1] - bottom - share(y, self.y) * (SIZE[1] - top - bottom)]
+    }
+
+    /// Lines and numbers of both axes, with their names.
+    pub fn grid(&self, x_name: &str, y_name: &str) -> String {
+        let [right, top] = self.place([self.x[1], self.y[1]]);
+        let [left, bottom] = self.place([self.x[0], self.y[0]]);
+        let mut svg = String::new();
+        // Writing to a String cannot fail.
+        for i in 0..=N_LINES {
+            let share = i as f64 / N_LINES as f64;
+            let (level_x, level_y) = (self.x[0] + share * (self.x[1] - self.x[0]), self.y[0] + share * (self.y[1] - self.y[0]));
+            let [x, y] = self.place([level_x, level_y]);
+            let _ = writeln!(svg, "<line x1=\"{left:.1}\" x2=\"{right:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\" stroke=\"#ddd\"/>");
+            let _ = writeln!(svg, "<line x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{top:.1}\" y2=\"{bottom:.1}\" stroke=\"#ddd\"/>");
+            let _ = writeln!(svg, "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{level_y:.2}</text>", left - 6.0, y + 4.0);
+            let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{level_x:.2}</text>", bottom + 16.0);
+        }
+        let _ = writeln!(svg, "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{x_name}</text>", right, bottom - 6.0);
+        let _ = writeln!(svg, "<text x=\"{:.1}\" y=\"{:.1}\">{y_name}</text>", left + 6.0, top + 14.0);
+        svg
+    }
+
+    /// The whole element around `inner`.
+    pub fn svg(&self, inner: &str) -> String {
+        let [width, height] = SIZE;
+        let title = escape(self.title);
+        format!(
+            "<svg viewBox=\"0 0 {width} {height}\" role=\"img\" font-size=\"12\" font-family=\"sans-serif\">\n\
+             <title>{title}</title><text x=\"8\" y=\"20\" font-size=\"15\">{title}</text>\n{inner}</svg>"
+        )
+    }
+}
+
 /// Charts below one another.
 pub fn draw(charts: &[Chart]) -> Canvas {
     let mut canvas = Canvas::new(SIZE[0] as usize, SIZE[1] as usize * charts.len().max(1), WHITE);
@@ -142,7 +193,7 @@ fn legend_x(i: usize) -> usize {
     200 + 140 * i
 }
 
-fn hex([r, g, b]: Color) -> String {
+pub(super) fn hex([r, g, b]: Color) -> String {
     format!("#{r:02x}{g:02x}{b:02x}")
 }
 

@@ -23,11 +23,11 @@ pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// A picture inside the page.
-pub fn figure(png: &[u8], caption: &str) -> String {
+/// A picture of the given media type (`image/png`) inside the page.
+pub fn figure(media: &str, bytes: &[u8], caption: &str) -> String {
     let caption = escape(caption);
-    let data = base64(png);
-    format!("<figure><img alt=\"{caption}\" src=\"data:image/png;base64,{data}\"><figcaption>{caption}</figcaption></figure>\n")
+    let data = base64(bytes);
+    format!("<figure><img alt=\"{caption}\" src=\"data:{media};base64,{data}\"><figcaption>{caption}</figcaption></figure>\n")
 }
 
 /// A table of metrics, a row for each name.

@@ -9,6 +9,9 @@ use std::io::Cursor;
 /// Small pictures are enlarged to about this many pixels along their longer side, so that outlines do not cover what they surround.
 const LONGER_SIDE: usize = 512;
 
+/// Of 100: outlines one pixel wide stay clear.
+const JPEG_QUALITY: u8 = 85;
+
 /// Red, green, blue.
 pub type Color = [u8; 3];
 
@@ -32,6 +35,19 @@ impl Canvas {
             let at = 3 * (y as usize * self.width + x as usize);
             self.pixels[at..at + 3].copy_from_slice(&color);
         }
+    }
+
+    /// The canvas as a JPEG file: speckle takes a tenth of the room that it takes as PNG.
+    ///
+    /// # Errors
+    /// If it has no pixels.
+    pub fn jpeg(&self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY);
+        let (width, height) = (self.width as u32, self.height as u32);
+        image::ImageEncoder::write_image(encoder, &self.pixels, width, height, image::ExtendedColorType::Rgb8)
+            .map_err(|e| Error::run(format!("cannot encode a JPEG of {width} x {height} pixels")).caused_by(e))?;
+        Ok(bytes)
     }
 
     /// The canvas as a PNG file.

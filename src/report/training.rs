@@ -3,6 +3,7 @@
 use super::chart::{self, Chart, Curve};
 use super::html::{escape, figure, metrics_table, number, page};
 use super::overlay::{Color, overlay};
+use super::precision_recall;
 use crate::atomic_file;
 use crate::checkpoint::{RunFiles, run_name};
 use crate::error::{Error, ErrorKind, Result};
@@ -44,6 +45,8 @@ pub fn write_training(run_dir: &Path, predictions: &[Prediction<'_>]) -> Result<
     let mut body = choice(&calibration);
     body.push_str("<h2>Curves</h2>\n");
     charts.iter().for_each(|chart| body.push_str(&chart.svg()));
+    body.push_str("<h2>Choice of the threshold</h2>\n");
+    body.push_str(&precision_recall::svg(&calibration));
     body.push_str("<h2>Validation series</h2>\n");
     body.push_str(&series_table(&judged));
     body.push_str(&examples(&judged)?);
@@ -106,6 +109,14 @@ fn choice(calibration: &Calibration) -> String {
         number(calibration.pixel_precision),
         number(calibration.object_precision)
     );
+    if let Some(review) = calibration.review {
+        text.push_str(&format!(
+            "<p>Objects from a probability of {:.3} that are not accepted go to the review list; {} of them are right on the \
+             validation series.</p>\n",
+            review.threshold,
+            number(review.object_precision)
+        ));
+    }
     if let Some(asked) = calibration.min_precision {
         let answer = if calibration.reached { "is reached" } else { "<b>is not reachable</b>; this is the highest" };
         text.push_str(&format!("<p>The precision that was asked for, {asked}, {answer} on the validation series.</p>\n"));
@@ -156,7 +167,7 @@ fn example(image: &Judged<'_>, dice: f64) -> Result<String> {
     let annotated = sample.instances.iter().map(|mask: &Mask| (mask, ANNOTATED));
     let found = image.found.iter().map(|instance| (&instance.mask, PREDICTED));
     let picture = overlay(&sample.image, annotated.chain(found));
-    Ok(figure(&picture.png()?, &format!("{}, sub-image {}: Dice {dice:.3}", sample.series, sample.sub_image)))
+    Ok(figure("image/png", &picture.png()?, &format!("{}, sub-image {}: Dice {dice:.3}", sample.series, sample.sub_image)))
 }
 
 #[cfg(test)]
@@ -192,7 +203,7 @@ mod tests {
         std::fs::write(files.calibration(), serde_json::to_string(&calibration).unwrap()).unwrap();
         write_training(folder.path(), &predictions).unwrap();
         let page = std::fs::read_to_string(folder.path().join("report.html")).unwrap();
-        assert_eq!(page.matches("<svg").count(), 2);
+        assert_eq!(page.matches("<svg").count(), 3);
         assert!(page.matches("data:image/png;base64,").count() >= 6, "best, median, worst of two images");
         assert!(page.contains("a&lt;b") && !page.contains("a<b"));
         assert!(page.contains("is not reachable") && page.contains("organ = &quot;heart&quot;"));

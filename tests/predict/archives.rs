@@ -68,8 +68,16 @@ fn archives_decode_to_the_masks_in_both_coordinate_systems() {
         assert_eq!(*entry, format!("{}.roi", roi.name));
         assert_eq!((roi.group, roi.property("model")), (4, Some("run")));
         assert!(roi.stroke_color.is_some() && roi.property("score").is_some() && roi.property("threshold").is_some());
+        assert!(roi.property("expected_precision").is_some_and(|p| p.parse::<f64>().is_ok_and(|p| (0.0..=1.0).contains(&p))));
     }
     assert!(in_composite.iter().all(|(_, roi)| roi.position == 0));
+    check_review(&series, &cells);
+    for page in [out.join("report.html"), series.join("report.html")] {
+        let text = std::fs::read_to_string(&page).unwrap();
+        assert!(text.contains("disc") && !text.contains("http"), "{}", page.display());
+    }
+    let page = std::fs::read_to_string(series.join("report.html")).unwrap();
+    assert_eq!(page.matches("<figure>").count(), samples.len());
 
     let series = out.join("pages");
     assert!(!series.join("disc_composite_RoiSet.zip").exists(), "a stack has no composite");
@@ -85,6 +93,41 @@ fn archives_decode_to_the_masks_in_both_coordinate_systems() {
     for (row, (_, roi)) in rows.iter().zip(in_cells.iter().chain(&in_stack)) {
         let name = format!("{}-s{:0>2}-{}", row[2], row[1], row[3]);
         assert_eq!((name, row[4].parse()), (roi.name.clone(), Ok(roi.mask_area_px())));
+    }
+}
+
+/// Objects for review share no pixel with accepted ones, and say that they are for review.
+fn check_review(series: &Path, accepted: &BTreeMap<usize, Mask>) {
+    let review = rois(&series.join("disc_review.zip"));
+    assert_eq!(review.len(), rois(&series.join("disc_composite_review.zip")).len());
+    for (_, roi) in &review {
+        assert_eq!((roi.group, roi.property("model")), (9, Some("run")));
+        let mask = roi.fill(CELL[0], CELL[1], 0, 0);
+        let shared = accepted
+            .get(&number(&roi.name))
+            .map_or(0, |other| other.pixels().iter().zip(mask.pixels()).map(|(a, b)| usize::from(a & b)).sum::<usize>());
+        assert_eq!(shared, 0, "{}", roi.name);
+    }
+}
+
+/// With a high threshold of their own, objects that the chosen threshold accepts are for review.
+#[test]
+fn what_misses_the_threshold_is_for_review() {
+    let world = World::shared();
+    let calibration: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(world.path("run/calibration.json")).unwrap()).unwrap();
+    assert!(calibration["review"]["threshold"].as_f64().is_some(), "{calibration}");
+    let (run, stack, out) = (world.path("run"), world.path("review.tif"), world.path("out-review"));
+    write_stack(&stack, &discs()[..12]);
+    let args = ["predict", "--json", "--model", text(&run), text(&stack), "--out", text(&out), "--threshold", "0.999"];
+    let output = world.run(&args);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let review = rois(&out.join("review/disc_review.zip"));
+    assert!(!review.is_empty() && report["review"]["disc"].as_u64() == Some(review.len() as u64), "{report}");
+    for (_, roi) in &review {
+        assert_eq!((roi.position as usize, roi.group), (number(&roi.name), 9));
+        assert_eq!(roi.property("expected_precision"), None, "nothing is known at a threshold that the user chose");
     }
 }
 

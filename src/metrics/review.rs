@@ -1,0 +1,82 @@
+//! What precision costs in recall: objects just below the threshold, for a person to look through.
+//!
+//! At a lower threshold more objects are found, and more of them are wrong. Those that share no pixel with an accepted object are
+//! candidates for review. How many of them are right on the validation series says what to expect of them.
+
+use super::calibrate::Prediction;
+use super::objects::match_objects;
+use crate::geometry::Mask;
+use crate::segment::{Instance, OperatingPoint, instances_by_channel};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// Recall weighs this many times more than precision in the choice of the review threshold: F2 (van Rijsbergen 1979).
+pub(super) const REVIEW_BETA: f64 = 2.0;
+
+/// From which probability objects are worth a look.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Review {
+    pub threshold: f32,
+    /// The share of the objects for review that is right on the validation series (IoU of at least 0.5 with an annotated object);
+    /// `None` where there are none.
+    pub object_precision: Option<f64>,
+}
+
+impl Review {
+    /// The review at `threshold`, judged on the validation series.
+    pub(super) fn judged(predictions: &[Prediction<'_>], point: &OperatingPoint, threshold: f32) -> Review {
+        let lower = OperatingPoint { threshold, ..*point };
+        let counts: Vec<(u64, u64)> = predictions
+            .par_iter()
+            .map(|p| {
+                let (width, height) = (p.sample.image.width, p.sample.image.height);
+                let found = |point| instances_by_channel(&p.probability, &p.channels, width, height, point);
+                let candidates = for_review(&found(point), found(&lower));
+                let masks: Vec<&Mask> = candidates.iter().map(|instance| &instance.mask).collect();
+                let counts = match_objects(&masks, &p.sample.instances);
+                (counts.true_positive, counts.true_positive + counts.false_positive)
+            })
+            .collect();
+        let (right, all) = counts.iter().fold((0, 0), |sum, c| (sum.0 + c.0, sum.1 + c.1));
+        Review { threshold, object_precision: (all > 0).then(|| right as f64 / all as f64) }
+    }
+}
+
+/// Of the objects at a lower threshold those that share no pixel with an accepted one.
+pub fn for_review(accepted: &[Instance], lower: Vec<Instance>) -> Vec<Instance> {
+    let shares = |instance: &Instance| {
+        accepted.iter().any(|other| other.mask.pixels().iter().zip(instance.mask.pixels()).any(|(a, b)| a & b != 0))
+    };
+    lower.into_iter().filter(|instance| !shares(instance)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::Sample;
+    use crate::image::Gray;
+
+    /// Four squares: sure and right, doubtful and right, doubtful and wrong, and a doubtful fringe around the sure one.
+    #[test]
+    fn what_is_accepted_is_not_for_review() {
+        let (width, height) = (40, 20);
+        let square = |left: usize| {
+            let mut mask = Mask::new(width, height);
+            (5..11).for_each(|y| mask.set_span(y, left as i64, left as i64 + 6));
+            mask
+        };
+        let image = Gray::new(width, height, vec![0.0; width * height]);
+        let instances = vec![square(2), square(14)];
+        let sample = Sample { series: "s".into(), sub_image: 1, image, instances, digest: [0; 32] };
+        let mut probability = vec![0.0; width * height];
+        for (left, value) in [(14, 0.4), (26, 0.4), (2, 0.9)] {
+            let mask = square(left);
+            (0..probability.len()).filter(|i| mask.pixels()[*i] != 0).for_each(|i| probability[i] = value);
+        }
+        probability[4 * width + 3] = 0.4;
+        let prediction = Prediction { sample: &sample, probability, channels: Vec::new() };
+        let point = OperatingPoint { threshold: 0.5, min_area: 4, opening: 0, closing: 0, fill_holes: true };
+        let review = Review::judged(&[prediction], &point, 0.3);
+        assert_eq!(review, Review { threshold: 0.3, object_precision: Some(0.5) });
+    }
+}
