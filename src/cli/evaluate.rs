@@ -50,7 +50,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     };
     let request = Request { models: args.models.clone(), data: args.data.clone(), part, settings: args.inference.settings() };
     let mut progress = None;
-    let Outcome { report, left_out, warnings } = evaluate(&request, |done, of| {
+    let Outcome { report, left_out, warnings, .. } = evaluate(&request, |done, of| {
         progress.get_or_insert_with(|| bar(of, "sub-images")).set_position(done as u64);
     })?;
     progress.inspect(indicatif::ProgressBar::finish_and_clear);

@@ -1,11 +1,13 @@
 //! `inspect`: say what a data folder holds and what looks wrong.
 
-use crate::dataset::Dataset;
+use crate::atomic_file;
 use crate::dataset::findings::{Findings, SeriesFindings};
 use crate::dataset::layout::Layout;
 use crate::dataset::manifest::Coordinates;
+use crate::dataset::{Dataset, draft};
 use crate::error::{Error, ErrorKind, Result};
-use std::path::PathBuf;
+use crate::terminal::say;
+use std::path::{Path, PathBuf};
 
 /// Say what a data folder holds and what looks wrong.
 #[derive(clap::Args)]
@@ -15,10 +17,17 @@ pub(super) struct Args {
     /// Print the findings as JSON
     #[arg(long)]
     json: bool,
+    /// Also write what was found as a dataset.toml to start from; the file must not be there yet
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    let findings = Findings::of(&Dataset::open(&args.data)?);
+    let dataset = Dataset::open(&args.data)?;
+    if let Some(file) = &args.write {
+        write_draft(&dataset, file)?;
+    }
+    let findings = Findings::of(&dataset);
     if args.json {
         super::print_json(&findings)?
     } else {
@@ -28,6 +37,16 @@ pub(super) fn run(args: &Args) -> Result<()> {
         0 => Ok(()),
         n => Err(Error::new(ErrorKind::Data, format!("{n} of the files or ROIs cannot be used; they are named under errors"))),
     }
+}
+
+fn write_draft(dataset: &Dataset, file: &Path) -> Result<()> {
+    if file.exists() {
+        return Err(Error::usage("expected a new file, found one").at(file).remedy("remove it, or name another file"));
+    }
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    atomic_file::write(file, draft::draft(dataset, folder)?.as_bytes())?;
+    say(&format!("wrote {}", file.display()));
+    Ok(())
 }
 
 fn describe(findings: &Findings) -> String {

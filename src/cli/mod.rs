@@ -4,6 +4,7 @@
 //! failed, 2 wrong usage, 3 input data invalid, 4 device or memory, 130 interrupted (see [`crate::error::ErrorKind`]).
 
 mod bench;
+mod completions;
 mod demo;
 mod doctor;
 mod evaluate;
@@ -12,6 +13,7 @@ mod inspect;
 mod interrupt;
 mod predict;
 mod roi;
+mod several;
 mod synth;
 mod train;
 
@@ -50,6 +52,7 @@ enum Command {
     Export(export::Args),
     Bench(bench::Args),
     Doctor(doctor::Args),
+    Completions(completions::Args),
 }
 
 /// Runs the program: parses the command line, executes the command, prints the error.
@@ -79,6 +82,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Export(args) => export::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Completions(args) => completions::run(&args),
     }
 }
 

@@ -4,6 +4,7 @@
 //! `dataset.toml` overrides it, is documented in `docs/data-layouts.md`.
 
 pub mod cache;
+pub mod draft;
 pub mod findings;
 pub mod layout;
 pub mod load;

@@ -88,6 +88,26 @@ impl Splits {
         Ok(splits)
     }
 
+    /// The test sets of a cross-validation: `k` parts of the members, as equal as can be, each member in one. The order is by seed.
+    ///
+    /// # Errors
+    /// If there are too few members: besides its test set, each training needs one to train on and one to validate.
+    pub fn folds(samples: &[Sample], options: &SplitOptions, k: usize) -> Result<Vec<Vec<String>>> {
+        let mut members = members_of(samples, options.by_image);
+        let n = members.len();
+        let largest = n.div_ceil(k.max(1));
+        if k < 2 || k > n || n - largest < 2 {
+            let unit = if options.by_image { "pictures" } else { "annotated series" };
+            return Err(Error::usage(format!("--folds {k}: {n} {unit} cannot be split like that"))
+                .remedy(format!("use 2 to {n} folds, and at least 4 {unit} for 2 folds, 3 for 3")));
+        }
+        Philox::new(options.seed, 0, 0, Purpose::Split).shuffle(&mut members);
+        let mut folds: Vec<Vec<String>> = vec![Vec::new(); k];
+        members.into_iter().enumerate().for_each(|(i, member)| folds[i % k].push(member));
+        folds.iter_mut().for_each(|fold| fold.sort_by(|a, b| names::natural_order(a, b)));
+        Ok(folds)
+    }
+
     /// The part that a sample belongs to; `None` if it is not in the split.
     pub fn part_of(&self, sample: &Sample) -> Option<Part> {
         let member = member_of(sample, self.by_image);
@@ -236,6 +256,19 @@ mod tests {
         assert!(error.contains("s1, sub-image 1") && error.contains("s5, sub-image 4"), "{error}");
         let together = SplitOptions { test_series: vec!["s1".to_owned(), "s5".to_owned()], ..options };
         assert!(Splits::make(&leaking, &together).is_ok());
+    }
+
+    #[test]
+    fn every_series_is_in_one_fold() {
+        let all = samples(7);
+        let folds = Splits::folds(&all, &SplitOptions::default(), 3).unwrap();
+        assert_eq!(folds.iter().map(Vec::len).collect::<Vec<_>>(), [3, 2, 2]);
+        let mut members: Vec<&String> = folds.iter().flatten().collect();
+        members.sort();
+        assert_eq!(members, ["s1", "s2", "s3", "s4", "s5", "s6", "s7"]);
+        for (n, k, works) in [(3, 3, true), (3, 2, false), (4, 2, true), (4, 5, false), (5, 1, false)] {
+            assert_eq!(Splits::folds(&samples(n), &SplitOptions::default(), k).is_ok(), works, "{n} series, {k} folds");
+        }
     }
 
     /// Frames without a picture are the same in all series, and give nothing away.

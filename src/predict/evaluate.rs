@@ -44,6 +44,8 @@ pub struct Report {
 #[derive(Debug)]
 pub struct Outcome {
     pub report: Report,
+    /// Of each sub-image that was evaluated.
+    pub counts: Vec<ImageCounts>,
     /// Pictures and annotations that could not be read.
     pub left_out: Vec<Error>,
     pub warnings: Vec<String>,
@@ -81,7 +83,7 @@ pub fn run(request: &Request, mut progress: impl FnMut(usize, usize)) -> Result<
         series: by_series(&chosen, &counts),
         series_not_in_split: if split == "all" { Vec::new() } else { not_in_split(&ensemble, &samples) },
     };
-    Ok(Outcome { report, left_out: broken, warnings })
+    Ok(Outcome { report, counts, left_out: broken, warnings })
 }
 
 /// The samples to evaluate on: the wished part of the split if these are the first model's own data, else all.

@@ -1,5 +1,6 @@
 //! Data sets on disk: written into fresh folders as a lab would, then opened; and the real series where they are at hand.
 
+mod draft;
 mod layouts;
 mod numbers;
 mod pictures;

@@ -3,6 +3,7 @@
 mod channels;
 mod failures;
 mod resume;
+mod several;
 
 use std::path::{Path, PathBuf};
 use unet_engine::dataset::Sample;

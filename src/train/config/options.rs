@@ -16,7 +16,7 @@ pub struct Options {
     /// Folder with annotated series.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Organ to train for: heart, liver, placenta, or any other name in the data.
+    /// Organ to train for: heart, liver, placenta, or any other name in the data; all of them one after another: all.
     #[arg(long, value_name = "NAME")]
     pub organ: Option<String>,
     /// Network [default: heart standard, liver deep, placenta residual, others standard].
