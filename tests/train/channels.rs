@@ -76,7 +76,6 @@ fn two_channels_tell_touching_discs_apart_and_one_cannot() {
     let one = f1(1, Assignment::LeastCost);
     let [least_cost, spatial] = [Assignment::LeastCost, Assignment::Spatial].map(|assignment| f1(2, assignment));
     // One object for a pair can match one of its discs, which gives 8 / 11 where three pairs come with one single disc.
-    println!("F1 {one} {least_cost} {spatial}");
     assert!(one < 0.73, "one channel merges them: F1 {one}");
     assert!(least_cost > 0.9, "two channels, assigned at least cost: F1 {least_cost}");
     assert!(spatial > 0.9, "two channels, assigned by place: F1 {spatial}");
