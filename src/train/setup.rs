@@ -17,6 +17,7 @@ use crate::dataset::Sample;
 use crate::dataset::splits::{Part, SplitOptions, Splits};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::initialise;
+use crate::ops::assign::Assignment;
 use crate::terminal::say;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -281,8 +282,17 @@ fn prepare<'a>(
 fn print_receipt(config: &Config, engine: &Engine, host_bytes: usize) {
     let receipt = engine.receipt(host_bytes);
     let network = config.network();
+    let channels = match (config.instances, config.assignment) {
+        (1, _) => String::new(),
+        (n, Assignment::LeastCost) => format!(", {n} channels for instances (at least cost)"),
+        (n, Assignment::Spatial) => format!(", {n} channels for instances (by place)"),
+    };
     say(&format!(
+<<<<<<< HEAD
         "network: {:?}, base {}, {} levels, input {s} x {s}, batch {}\nmemory: {} (parameters and moments {}, activations {}, pictures and batches {}); while saving {} more",
+=======
+        "network: {:?}, base {}, {} levels, input {s} x {s}, batch {}{channels}\nmemory: {} (parameters and moments {}, activations {}, pictures and batches {})",
+>>>>>>> channels
         network.arch,
         network.base,
         network.levels,

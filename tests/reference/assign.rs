@@ -6,8 +6,8 @@ use super::elementwise::logistic;
 /// Target [N, H, W, K] of the assignment with the least cost. z [N, H, W, K], labels and u [N, H, W, 1].
 pub fn at_least_cost(z: &Array, labels: &Array, u: &Array) -> Array {
     target(z.shape[3], labels, |n| {
-        let keep_less = |best: (f64, Vec<usize>), other: (f64, Vec<usize>)| if other.0 < best.0 { other } else { best };
-        // The first of equals.
+        // The first of equals; a sum of the same costs in another order is equal.
+        let keep_less = |best: (f64, Vec<usize>), other: (f64, Vec<usize>)| if other.0 < best.0 - 1e-12 { other } else { best };
         let best = total_costs(z, labels, u, n).into_iter().reduce(keep_less).expect("there is one");
         present(n, z.shape[3], labels, u).into_iter().zip(best.1).collect()
     })

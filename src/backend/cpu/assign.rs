@@ -73,7 +73,7 @@ impl Image<'_> {
         let chosen = match assignment {
             Assignment::LeastCost => least_cost(self.k, n, |k, j| sums.gain(k, present[j])),
             Assignment::Spatial => {
-                // A stable sort of few: no memory is taken.
+                // A stable sort would allocate; with the number as the last key no two are equal.
                 present.sort_unstable_by(|&a, &b| sums.instances[a].centroid_order(&sums.instances[b]).then(a.cmp(&b)));
                 std::array::from_fn(|j| j)
             }
