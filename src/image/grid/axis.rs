@@ -8,11 +8,13 @@ const BORDER_MAX: usize = 6;
 const CELLS_MAX: usize = 40;
 /// The smallest side of a cell, in pixels.
 const CELL_MIN: usize = 16;
-/// What is left over at one end only costs this much, and a start that is neither 0 nor the border's width costs that much.
-const IRREGULAR_COST: (f32, f32) = (0.5, 2.0);
+/// What is left over at one end only, or spread, costs this much, and that much where only a repeating pattern speaks for it.
+const REST_COST: (f32, f32) = (0.5, 4.0);
+/// A start that is neither 0 nor the border's width costs this much.
+const START_COST: f32 = 4.0;
 /// How much a repeating pattern counts for each cell after the first, and the share of the pattern that may differ between
 /// cells for it to count at all, and at which it counts most.
-const REPETITION: (f32, f32, f32) = (2.0, 0.5, 1e-4);
+const REPETITION: (f32, f32, f32) = (1.0, 0.5, 1e-4);
 /// The lines beside a seam have at most this share of the mean line's content where pictures with dark margins meet.
 const VALLEY_SHARE: f32 = 0.6;
 
@@ -50,9 +52,14 @@ pub fn regular_axis(length: usize, n: usize, border: usize) -> Option<Axis> {
 }
 
 impl Profile {
-    /// The best arrangement for each number of cells and each border, with its score; one cell scores 0.
+    /// The best arrangement for each number of cells and each border, with its score; one cell without a border around scores 0.
     pub fn best_arrangements(&self) -> Vec<(f32, Axis)> {
         let mut best = vec![(0.0, Axis { n: 1, cell: self.length, border: 0, start: 0, spread: 0 })];
+        for border in (1..=BORDER_MAX).filter(|border| self.length >= CELL_MIN + 2 * border) {
+            let axis = Axis { n: 1, cell: self.length - 2 * border, border, start: border, spread: 0 };
+            let score = self.flat[0].map_or(-EVIDENCE_MAX, |level| self.outside(&axis, border, level));
+            best.push((score - 0.1 * border as f32, axis));
+        }
         for n in 2..=CELLS_MAX {
             for border in 0..=BORDER_MAX {
                 let scored = self.arrangements(n, border).into_iter().map(|axis| (self.score(&axis), axis));
@@ -83,12 +90,13 @@ impl Profile {
     /// The evidence for an arrangement.
     fn score(&self, axis: &Axis) -> f32 {
         let rest = self.length - axis.end(axis.n - 1);
-        let mut score = -0.1 * axis.border as f32;
-        if rest != axis.start && rest != 0 {
-            score -= IRREGULAR_COST.0;
+        let repetition = self.repetition(axis);
+        let mut score = repetition - 0.1 * axis.border as f32;
+        if rest != axis.start || axis.spread > 0 {
+            score -= if repetition > 0.0 { REST_COST.1 } else { REST_COST.0 };
         }
         if axis.start != 0 && axis.start != axis.border {
-            score -= IRREGULAR_COST.1;
+            score -= START_COST;
         }
         let level = if axis.border > 0 { self.flat[axis.end(0)] } else { None };
         for i in 1..axis.n {
@@ -100,7 +108,7 @@ impl Profile {
             };
         }
         let n_empty = (0..axis.n).filter(|&i| (axis.origin(i)..axis.end(i)).all(|line| self.content[line] <= SPECK)).count();
-        score - n_empty as f32 + level.map_or(0.0, |level| self.outside(axis, rest, level)) + self.repetition(axis)
+        score - n_empty as f32 + level.map_or(0.0, |level| self.outside(axis, rest, level))
     }
 
     /// The evidence that cells meet before line `start`, without a border.
@@ -186,7 +194,7 @@ impl Profile {
 
     /// Whether two arrangements of equally many cells differ in lines of background only, so that no picture tells one from the other.
     pub fn is_same(&self, a: &Axis, b: &Axis) -> bool {
-        let is_dark = |p: usize, q: usize| self.content[p.min(q)..p.max(q)].iter().all(|c| *c <= SPECK);
+        let is_dark = |p: usize, q: usize| (p.min(q)..p.max(q)).all(|line| self.is_background(line));
         a.n == b.n && (0..a.n).all(|i| is_dark(a.origin(i), b.origin(i)) && is_dark(a.end(i), b.end(i)))
     }
 }

@@ -20,8 +20,12 @@ use super::{Gray, Grid};
 
 /// How much the usual 35 sub-images count.
 const USUAL_BONUS: f32 = 2.0;
-/// The most cells.
-const CELLS_MAX: usize = 144;
+/// How much it costs that a border runs around the picture along one axis only.
+const AROUND_COST: f32 = 1.0;
+/// The evidence of a mean seam that is chance (among hundreds of arrangements one fits a single picture a little), and that is none.
+const STRENGTH: (f32, f32) = (0.25, 0.9);
+/// The most rows and columns at once; a single or double row or column may have more.
+const BOTH_MAX: usize = 12;
 
 /// A grid and how sure it is.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,12 +45,9 @@ pub fn detect(picture: &Gray) -> Detected {
     let mut pairs: Vec<(f32, &Axis, &Axis)> = Vec::new();
     for (score_x, axis_x) in &xs {
         for (score_y, axis_y) in &ys {
-            // Nobody draws a border along one axis only.
-            let borders_differ = axis_x.n > 1 && axis_y.n > 1 && axis_x.border != axis_y.border;
-            if borders_differ || axis_x.n * axis_y.n > CELLS_MAX {
-                continue;
+            if fit(axis_x, axis_y) {
+                pairs.push((score_x + score_y + prior(axis_x, axis_y), axis_x, axis_y));
             }
-            pairs.push((score_x + score_y + prior(axis_x, axis_y), axis_x, axis_y));
         }
     }
     pairs.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -57,7 +58,11 @@ pub fn detect(picture: &Gray) -> Detected {
     let n_same = pairs[1..].iter().take_while(is_same).count();
     let mut grid = Grid::from_axes(axis_x, axis_y);
     grid.find_blanks(picture);
-    let confidence = (1.0 - (-margin / 2.0).exp()).clamp(0.0, 1.0);
+    let n_seams = (axis_x.n + axis_y.n - 2).max(1) as f32;
+    let strength = (best - prior(axis_x, axis_y)) / n_seams;
+    let (weak, strong) = STRENGTH;
+    let is_seen = if grid.origins.len() == 1 { 1.0 } else { ((strength - weak) / (strong - weak)).clamp(0.0, 1.0) };
+    let confidence = (1.0 - (-margin / 2.0).exp()).clamp(0.0, 1.0) * is_seen;
     let repeats = x.repetition(axis_x) + y.repetition(axis_y) > 0.0;
     let reason = describe(&grid, [axis_x, axis_y], repeats, n_same > 0, confidence);
     Detected { grid, confidence, reason }
@@ -74,7 +79,21 @@ fn transposed(picture: &Gray) -> Vec<f32> {
     columns
 }
 
-/// What is likely before looking: 35 sub-images, cells that are not slivers.
+/// Whether two axes may belong to one grid: nobody draws a border along one axis only, but a single row or column has none between its
+/// cells.
+fn fit(x: &Axis, y: &Axis) -> bool {
+    if x.n.max(y.n) > BOTH_MAX && x.n.min(y.n) > 2 {
+        return false;
+    }
+    match (x.n, y.n) {
+        (1, 1) => x.border == 0 && y.border == 0,
+        (1, _) => x.border == 0 || x.border == y.border,
+        (_, 1) => y.border == 0 || x.border == y.border,
+        _ => x.border == y.border,
+    }
+}
+
+/// What is likely before looking: 35 sub-images, cells that are not slivers, a border around all of the picture or nowhere.
 fn prior(x: &Axis, y: &Axis) -> f32 {
     let mut score = 0.0;
     score += match (x.n.min(y.n), x.n.max(y.n)) {
@@ -82,6 +101,9 @@ fn prior(x: &Axis, y: &Axis) -> f32 {
         (6, 6) => USUAL_BONUS / 2.0,
         _ => 0.0,
     };
+    if (x.start > 0) != (y.start > 0) {
+        score -= AROUND_COST;
+    }
     let aspect = x.cell as f32 / y.cell as f32;
     score - 2.0 * (aspect.ln().abs() - 0.8).max(0.0)
 }
@@ -91,7 +113,7 @@ fn describe(grid: &Grid, [x, y]: [&Axis; 2], repeats: bool, hidden: bool, confid
         return "no seams between sub-images in the pixels: a single picture".to_owned();
     }
     let found = match grid.border {
-        0 if repeats => "pictures that repeat with dark margins".to_owned(),
+        0 if repeats => "a pattern that repeats from cell to cell".to_owned(),
         0 => "steps between neighbouring cells".to_owned(),
         border => format!("borders of {border} px"),
     };

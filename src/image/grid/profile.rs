@@ -11,6 +11,8 @@ pub const EDGE_THRESHOLD: f32 = 0.3;
 pub const EVIDENCE_MAX: f32 = 2.0;
 /// The background is at most this bright, in the picture's range, and covers at least this share of its pixels.
 const BACKGROUND: (f32, f32) = (0.25, 0.05);
+/// A line crosses a blank cell where it keeps its intensity for this many pixels.
+const BLANK_RUN: usize = 16;
 /// A share of pixels that is noise.
 pub const SPECK: f32 = 0.002;
 
@@ -25,8 +27,10 @@ pub struct Profile {
     pub impurity: Vec<f32>,
     /// `-ln` of the share of lines that are flat as line i is: how much a strip of such lines says. 0 for other lines.
     pub rarity: Vec<f32>,
-    /// The share of line i that is not background; 0 for a flat line of another intensity, which is a border.
+    /// The share of line i that is neither background nor part of a blank cell; 0 for a flat line of another intensity: a border.
     pub content: Vec<f32>,
+    /// The intensity around the pictures, if there is one.
+    background: Option<f32>,
     /// Intensities closer than this are one.
     tolerance: f32,
 }
@@ -49,15 +53,20 @@ impl Profile {
         let content = |(line, flat): (&&[f32], &Option<f32>)| match (background, flat) {
             (None, _) => 1.0,
             (Some(dark), Some(level)) if (level - dark).abs() > tolerance => 0.0,
-            (Some(dark), _) => line.iter().filter(|v| (*v - dark).abs() > tolerance).count() as f32 / n_across as f32,
+            (Some(dark), _) => content_share(line, dark, tolerance),
         };
         let content = lines.iter().zip(&flat).map(content).collect();
-        Profile { length, edge, flat, impurity, rarity, content, tolerance }
+        Profile { length, edge, flat, impurity, rarity, content, background, tolerance }
     }
 
     /// Whether line `i` is flat with intensity `level`.
     pub fn is_level(&self, i: usize, level: f32) -> bool {
         self.flat[i].is_some_and(|l| (l - level).abs() <= self.tolerance)
+    }
+
+    /// Whether line `i` holds background only.
+    pub fn is_background(&self, i: usize) -> bool {
+        self.background.is_some_and(|level| self.is_level(i, level)) && self.impurity[i] <= SPECK
     }
 
     /// Whether lines i - 1 and i are flat with one intensity.
@@ -100,6 +109,14 @@ fn flatness(line: &[f32], tolerance: f32) -> (Option<f32>, f32) {
 fn median(mut values: Vec<f32>) -> f32 {
     let middle = values.len() / 2;
     *values.select_nth_unstable_by(middle, f32::total_cmp).1
+}
+
+/// The share of a line that is not `dark` and does not belong to a run of one intensity, as blank cells have.
+fn content_share(line: &[f32], dark: f32, tolerance: f32) -> f32 {
+    let runs = line.chunk_by(|a, b| (a - b).abs() <= tolerance);
+    let is_content = |run: &&[f32]| run.len() < BLANK_RUN;
+    let n_content = |run: &[f32]| run.iter().filter(|v| (*v - dark).abs() > tolerance).count();
+    runs.filter(is_content).map(n_content).sum::<usize>() as f32 / line.len() as f32
 }
 
 fn rarity(flat: &[Option<f32>], tolerance: f32) -> Vec<f32> {
