@@ -5,7 +5,11 @@
 //! between the cells and around them. Its *Montage to Stack* cuts at multiples of `floor(W / n)`, which is off by up to a
 //! pixel per column when there are borders; the origins kept here are the true ones.
 
+mod axis;
 mod detect;
+mod profile;
+#[cfg(test)]
+mod sector_tests;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +17,9 @@ pub use detect::{Detected, detect};
 
 use super::Gray;
 use crate::geometry::Rect;
+
+/// How many pictures a composite usually has.
+const USUAL_CELLS: usize = 35;
 
 /// Rows and columns of sub-images in a composite picture, and where each lies.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -33,34 +40,39 @@ impl Grid {
     /// The grid of the given numbers of rows and columns in a picture of `size` (width, height), `border` pixels between the cells;
     /// whether the border also runs around the picture follows from what divides. `None` if a cell would have no pixel.
     pub fn regular(size: [usize; 2], rows: usize, columns: usize, border: usize) -> Option<Grid> {
-        let x = detect::regular_axis(size[0], columns, border)?;
-        let y = detect::regular_axis(size[1], rows, border)?;
+        let x = axis::regular_axis(size[0], columns, border)?;
+        let y = axis::regular_axis(size[1], rows, border)?;
         Some(Grid::from_axes(&x, &y))
     }
 
-    fn from_axes(x: &detect::Axis, y: &detect::Axis) -> Grid {
+    fn from_axes(x: &axis::Axis, y: &axis::Axis) -> Grid {
         let (columns, rows) = (x.n, y.n);
         let origins = (0..rows).flat_map(|r| (0..columns).map(move |c| [x.origin(c), y.origin(r)])).collect();
         Grid { rows, columns, cell: [x.cell, y.cell], border: x.border.max(y.border), origins, blank: Vec::new() }
     }
 
-    /// Finds the cells without a picture: those of one intensity, where they end the composite or where all but 35 cells are such.
-    /// A dark cell among pictures stays a sub-image.
+    /// Finds the cells without a picture: those of one intensity, where all but 35 cells are such or where they end the composite, there
+    /// not more than leave 35. So of exactly 35 cells none is blank, and a dark cell among pictures stays a sub-image.
     pub fn find_blanks(&mut self, picture: &Gray) {
         let (low, high) = extremes(picture.pixels.iter().copied());
         // Two levels of 255: JPEG does not keep a constant exactly.
         let tolerance = (high - low) * 2.0 / 255.0;
         let n_cells = self.origins.len();
+        if n_cells == USUAL_CELLS {
+            self.blank = Vec::new();
+            return;
+        }
         let is_constant = |i: &usize| {
             let (low, high) = extremes(self.cut_inner(picture, *i).into_iter());
             high - low <= tolerance
         };
         let constant: Vec<usize> = (0..n_cells).filter(is_constant).collect();
-        if n_cells - constant.len() == 35 {
+        if n_cells - constant.len() == USUAL_CELLS {
             self.blank = constant;
             return;
         }
         let n_last = constant.iter().rev().zip((0..n_cells).rev()).take_while(|(a, b)| *a == b).count();
+        let n_last = if n_cells > USUAL_CELLS && n_last < n_cells { n_last.min(n_cells - USUAL_CELLS) } else { n_last };
         // A composite without any picture is a dark one, not an empty list.
         self.blank = if n_last == n_cells { Vec::new() } else { (n_cells - n_last..n_cells).collect() };
     }
