@@ -188,9 +188,22 @@ fn decode_image(path: &Path) -> Result<DynamicImage> {
     let decoder = reader.into_decoder().map_err(|e| broken(path, what, e))?;
     let (width, height) = decoder.dimensions();
     check_size(path, width, height, usize::from(decoder.color_type().bytes_per_pixel()))?;
-    let bits = usize::from(decoder.original_color_type().bits_per_pixel());
+    let bits = png_bits(path).unwrap_or_else(|| usize::from(decoder.color_type().bits_per_pixel()));
     check_packed(path, [width, height], bits, file_bytes(path)?, ALWAYS_ALLOWED)?;
     DynamicImage::from_decoder(decoder).map_err(|e| broken(path, what, e))
+}
+
+/// Bits of a pixel as a PNG's header says (PNG 1.2, 11.2.2), where the decoder gives whole bytes; `None` if it is no PNG.
+fn png_bits(path: &Path) -> Option<usize> {
+    let mut header = [0; 26];
+    open(path).ok()?.read_exact(&mut header).ok()?;
+    let samples = match header[25] {
+        2 => 3,
+        4 => 2,
+        6 => 4,
+        _ => 1,
+    };
+    header.starts_with(b"\x89PNG").then_some(usize::from(header[24]) * samples)
 }
 
 /// Grey intensities of a decoded picture at its own depth.

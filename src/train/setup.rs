@@ -64,19 +64,16 @@ pub(super) fn begin(request: &Request, samples: Vec<Sample>, interrupt: &dyn Fn(
     Ok(run)
 }
 
-/// Whether a run has a checkpoint to go on from.
+/// Whether anything of a run can be gone on with: a checkpoint with its checksum. Where an epoch is finished, one that is missing or
+/// has lost its checksum is damage, and no reason to begin again.
 pub(super) fn has_begun(run: &Path) -> bool {
     let files = RunFiles::new(run);
-    ["last", "previous"].iter().any(|name| files.checkpoint(name).is_file())
+    let is_whole = |name: &str| checkpoint::stored_checksum(&files.checkpoint(name)).is_ok();
+    ["last", "previous"].into_iter().any(is_whole) || files.log().is_file() || files.checkpoint("best").is_file()
 }
 
 /// Begins a run again that was killed before its first checkpoint was written, with the configuration that it has.
-pub(super) fn begin_again(
-    request: &Request,
-    run: &Path,
-    samples: Vec<Sample>,
-    interrupt: &dyn Fn() -> bool,
-) -> Result<PathBuf> {
+pub(super) fn begin_again(request: &Request, run: &Path, samples: Vec<Sample>, interrupt: &dyn Fn() -> bool) -> Result<PathBuf> {
     let files = RunFiles::new(run);
     let Config { data, device, threads, .. } = resumed_config(&request.options, &files)?;
     let options = Options::default().over_file(&files.config())?;
@@ -96,9 +93,8 @@ pub(super) fn go_on(request: &Request, run: &Path, samples: Vec<Sample>, interru
         checkpoint::keep_as(&files.checkpoint("previous"), &files.checkpoint("last"))?;
         say(&format!("warning: {damage}\n  going on from the checkpoint before it, epoch {}", state.epoch + 1));
     }
-    check_saved(&config, &saved.description, &state).map_err(|what| {
-        Error::data(files.checkpoint("last"), what).remedy("restore the run from a copy, or train again")
-    })?;
+    check_saved(&config, &saved.description, &state)
+        .map_err(|what| Error::data(files.checkpoint("last"), what).remedy("restore the run from a copy, or train again"))?;
     let splits = read_splits(&files)?;
     let parts = sort_into_parts(samples, &splits);
     check_same_data(&splits, &parts, &config)?;

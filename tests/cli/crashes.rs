@@ -22,8 +22,10 @@ fn log_of(run: &Path) -> Vec<serde_json::Value> {
 /// Both runs are finished and the same, but for times; and nothing is left of writes that were cut short.
 #[track_caller]
 pub fn assert_same(whole: &Path, run: &Path, what: &str) {
-    for name in ["checkpoints/last.safetensors", "checkpoints/best.safetensors", "calibration.json", "splits.json", "config.toml"] {
-        let [expected, found] = [whole, run].map(|run| std::fs::read(run.join(name)).unwrap_or_else(|e| panic!("{what}: {name}: {e}")));
+    for name in ["checkpoints/last.safetensors", "checkpoints/best.safetensors", "calibration.json", "splits.json", "config.toml"]
+    {
+        let [expected, found] =
+            [whole, run].map(|run| std::fs::read(run.join(name)).unwrap_or_else(|e| panic!("{what}: {name}: {e}")));
         assert!(expected == found, "{what}: {name} differs");
     }
     assert_eq!(log_of(whole), log_of(run), "{what}");
@@ -84,7 +86,8 @@ fn killed_again_and_again_it_comes_to_the_same_end() {
     }
     let tiny = Tiny::new();
     let whole = tiny.whole();
-    for every in [19, 22, 25] {
+    // The first checkpoint needs 20 points, an epoch at most 16.
+    for every in [21, 24, 30] {
         let run = tiny.path(&format!("every-{every}"));
         let kill = |_: &usize| {
             let output = tiny.go_on(&run).env("UNET_ENGINE_TEST_ABORT_AT", every.to_string()).output().unwrap();
@@ -128,6 +131,10 @@ fn killed_at_any_time_it_goes_on_bit_for_bit() {
 /// A line of the log of which half was written, and the same with a line too much.
 #[test]
 fn a_torn_log_is_mended() {
+    if !cfg!(debug_assertions) {
+        eprintln!("not run: a release build has no crash points");
+        return;
+    }
     let tiny = Tiny::new();
     let whole = tiny.whole();
     let log = std::fs::read_to_string(whole.join("train.jsonl")).unwrap();
@@ -195,7 +202,8 @@ fn a_read_only_data_folder_is_enough() {
     let all = || {
         let folders = ["", "images", "masks"].map(|name| tiny.data().join(name));
         let entries = folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap());
-        let mut files: Vec<_> = entries.map(|entry| entry.unwrap()).map(|e| (e.path(), e.metadata().unwrap().modified().unwrap())).collect();
+        let mut files: Vec<_> =
+            entries.map(|entry| entry.unwrap()).map(|e| (e.path(), e.metadata().unwrap().modified().unwrap())).collect();
         files.sort();
         files
     };

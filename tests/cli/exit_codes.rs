@@ -46,7 +46,8 @@ fn a_failed_run_is_1() {
 
 #[test]
 fn wrong_usage_is_2() {
-    for args in [&["frobnicate"][..], &["train"], &["train", "--resume"], &["predict", "--model"], &["train", "--batch", "many"]] {
+    for args in [&["frobnicate"][..], &["train"], &["train", "--resume"], &["predict", "--model"], &["train", "--batch", "many"]]
+    {
         expect(&unet_engine(args), 2, &[]);
     }
     let tiny = Tiny::new();
@@ -94,6 +95,7 @@ fn short_memory_is_4() {
     let training = tiny.train_with(&run, &[("--size", "4096"), ("--base", "256")]);
     let mut limited = Command::new("sh");
     limited.args(["-c", "ulimit -v 3000000; exec \"$@\"", "sh"]).arg(training.get_program()).args(training.get_args());
+    limited.envs(training.get_envs().filter_map(|(name, value)| Some((name, value?))));
     expect(&limited.output().unwrap(), 4, &["memory", "--size"]);
     assert!(!run.exists(), "nothing is left of a run that cannot begin");
 }

@@ -42,7 +42,11 @@ impl Tiny {
     /// The arguments of a training from the beginning: two epochs and one of fine-tuning.
     fn arguments(&self, run: &Path) -> Vec<String> {
         let mut args = vec!["train".to_owned(), "--data".into(), text(&self.data()), "--out".into(), text(run)];
-        args.extend("--organ square --base 2 --levels 1 --size 16 --batch 2 --epochs 2 --fine-tune-epochs 1".split(' ').map(str::to_owned));
+        args.extend(
+            "--organ square --base 2 --levels 1 --size 16 --batch 2 --epochs 2 --fine-tune-epochs 1"
+                .split(' ')
+                .map(str::to_owned),
+        );
         args.extend("--lr 1e-2 --threads 1 --device cpu --seed 3".split(' ').map(str::to_owned));
         args
     }

@@ -24,7 +24,22 @@ coordinates = "composite"
 ];
 
 const WORDS: [&str; 16] = [
-    "[", "]", "{", "}", "\"", "'''", "\n", "=", ".", "[[organ]]", "[series.odd]", "grid", "rows = ", "group = \"each\"\n", "\\u0000", "nan",
+    "[",
+    "]",
+    "{",
+    "}",
+    "\"",
+    "'''",
+    "\n",
+    "=",
+    ".",
+    "[[organ]]",
+    "[series.odd]",
+    "grid",
+    "rows = ",
+    "group = \"each\"\n",
+    "\\u0000",
+    "nan",
 ];
 
 fn bound(bytes: &[u8]) -> usize {

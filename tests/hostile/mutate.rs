@@ -59,8 +59,24 @@ const EXTREMES: [u64; 16] = [
 
 /// Numbers at the edges, as text.
 const NUMBERS: [&str; 18] = [
-    "0", "1", "-1", "2", "17", "255", "65536", "1000000", "2147483648", "4294967295", "9223372036854775807",
-    "18446744073709551615", "99999999999999999999999", "1e308", "1e-320", "-0.0", "0.3", "1e999",
+    "0",
+    "1",
+    "-1",
+    "2",
+    "17",
+    "255",
+    "65536",
+    "1000000",
+    "2147483648",
+    "4294967295",
+    "9223372036854775807",
+    "18446744073709551615",
+    "99999999999999999999999",
+    "1e308",
+    "1e-320",
+    "-0.0",
+    "0.3",
+    "1e999",
 ];
 
 /// The mutant of this number: one file of the corpus, changed one to six times.
@@ -136,7 +152,7 @@ fn splice(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
 fn overwrite_integer(bytes: &mut [u8], random: &mut Random) {
     let size = *random.pick(&[2, 4, 4, 8]);
     let extreme = random.below(EXTREMES.len() + 2);
-    let value = EXTREMES.get(extreme).copied().unwrap_or((bytes.len() + extreme - EXTREMES.len()) as u64);
+    let value = EXTREMES.get(extreme).copied().unwrap_or_else(|| (bytes.len() + extreme - EXTREMES.len()) as u64);
     let at = place(bytes.len(), random) / size * size;
     let Some(target) = bytes.get_mut(at..at + size) else { return };
     match random.below(2) {

@@ -6,7 +6,20 @@ use super::{dataset_toml, targets};
 use unet_engine::train::config::{Config, Facts, Options};
 
 const WORDS: [&str; 14] = [
-    "[augment]\n", "\n", "=", "\"", "nan", "inf", "-", "true", "threads = ", "no-augment = true\n", "size = ", "levels = 3\n", "[", "'",
+    "[augment]\n",
+    "\n",
+    "=",
+    "\"",
+    "nan",
+    "inf",
+    "-",
+    "true",
+    "threads = ",
+    "no-augment = true\n",
+    "size = ",
+    "levels = 3\n",
+    "[",
+    "'",
 ];
 
 fn corpus() -> Vec<Vec<u8>> {

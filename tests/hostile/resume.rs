@@ -20,7 +20,13 @@ fn samples() -> Vec<Sample> {
         let mut digest = [0; 32];
         digest[0] = i as u8;
         let pixels = (0..256).map(|p| ((p * 37 + i * 101) % 251) as f32).collect();
-        Sample { series: format!("s{}", i / 2), sub_image: i % 2 + 1, image: Gray::new(16, 16, pixels), instances: vec![mask], digest }
+        Sample {
+            series: format!("s{}", i / 2),
+            sub_image: i % 2 + 1,
+            image: Gray::new(16, 16, pixels),
+            instances: vec![mask],
+            digest,
+        }
     };
     (0..6).map(sample).collect()
 }
@@ -66,7 +72,9 @@ fn resume(bytes: &[u8]) -> bool {
     let (good, run) = (folder.path().join("run"), targets::scratch("resumed"));
     let _ = std::fs::remove_dir_all(&run);
     std::fs::create_dir_all(run.join("checkpoints")).expect("a folder");
-    for name in ["splits.json", "train.jsonl", "environment.json", "checkpoints/best.safetensors", "checkpoints/best.safetensors.sha256"] {
+    for name in
+        ["splits.json", "train.jsonl", "environment.json", "checkpoints/best.safetensors", "checkpoints/best.safetensors.sha256"]
+    {
         let _ = std::fs::copy(good.join(name), run.join(name));
     }
     let mut parts = bytes.split(|&b| b == 0);

@@ -57,7 +57,11 @@ impl Suite {
             n += 1;
         }
         say(&format!("{}: {n} mutants of seed {seed}, {n_accepted} accepted, at most {} KiB held", self.name, highest >> 10));
-        assert!(n_accepted > 0 && n_accepted < n, "{}: {n_accepted} of {n} mutants accepted: these mutations test nothing", self.name);
+        assert!(
+            n_accepted > 0 && n_accepted < n,
+            "{}: {n_accepted} of {n} mutants accepted: these mutations test nothing",
+            self.name
+        );
     }
 
     fn write_corpus(&self, folder: &Path) {

@@ -49,7 +49,9 @@ fn mutants_of_foreign_weights() {
 fn lengths_of_the_header_are_not_believed() {
     for good in [checkpoint(), weights()] {
         let length = good.len() as u64;
-        for lie in [0, 1, 7, length - 8, length - 7, length, 99_999_999, 100_000_001, u64::from(u32::MAX), i64::MAX as u64, u64::MAX] {
+        for lie in
+            [0, 1, 7, length - 8, length - 7, length, 99_999_999, 100_000_001, u64::from(u32::MAX), i64::MAX as u64, u64::MAX]
+        {
             let mut bytes = good.clone();
             bytes[..8].copy_from_slice(&lie.to_le_bytes());
             let (accepted, peak) = peak_of(|| targets::checkpoint(&bytes) || targets::weights(&bytes));
