@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// If the operating system refuses; what stood at `path` before is then untouched.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let temporary = temporary_name(path);
+    crash_point();
     let outcome = write_and_sync(&temporary, bytes).and_then(|()| std::fs::rename(&temporary, path));
     if let Err(error) = outcome {
         // The temporary file may not exist; the error that matters is the one above.
@@ -20,15 +21,53 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
         return Err(Error::io(ErrorKind::Run, path, "write the file", error)
             .remedy("check that the folder exists, may be written to, and that the disk is not full"));
     }
+    crash_point();
     sync_folder(path);
     Ok(())
 }
 
 fn write_and_sync(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+    // In two parts, so that a test can stop between them.
+    let (first, second) = bytes.split_at(bytes.len() / 2);
+    file.write_all(first)?;
+    crash_point();
+    file.write_all(second)?;
+    file.sync_all()?;
+    crash_point();
+    Ok(())
 }
+
+/// Removes what writes into `folder` left behind when the process was killed. Nobody else may be writing there.
+pub fn remove_left_over(folder: &Path) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for path in entries.flatten().map(|entry| entry.path()).filter(|path| is_temporary(path)) {
+        // It only takes up room.
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// Whether a file is one that [`write`] writes before it renames it.
+pub fn is_temporary(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with('.') && name.ends_with(".tmp")
+}
+
+/// Ends the process as a crash would, at the point that `UNET_ENGINE_TEST_ABORT_AT` names; points are counted from 1 over all writes.
+#[cfg(debug_assertions)]
+fn crash_point() {
+    static PASSED: AtomicU64 = AtomicU64::new(0);
+    static ABORT_AT: std::sync::OnceLock<Option<u64>> = std::sync::OnceLock::new();
+    let read = || std::env::var("UNET_ENGINE_TEST_ABORT_AT").ok().and_then(|text| text.parse().ok());
+    if let Some(point) = ABORT_AT.get_or_init(read)
+        && PASSED.fetch_add(1, Ordering::Relaxed) + 1 == *point
+    {
+        std::process::abort();
+    }
+}
+
+#[cfg(not(debug_assertions))]
+fn crash_point() {}
 
 /// A name that no other writer of this process or another one uses.
 fn temporary_name(path: &Path) -> PathBuf {
@@ -58,6 +97,17 @@ mod tests {
         write(&path, b"two, which is longer").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"two, which is longer");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn only_what_a_killed_write_left_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = ["state.bin", ".hidden", "x.tmp"].map(|name| folder.path().join(name));
+        kept.iter().for_each(|path| std::fs::write(path, b"x").unwrap());
+        std::fs::write(temporary_name(&kept[0]), b"half").unwrap();
+        remove_left_over(folder.path());
+        assert!(kept.iter().all(|path| path.is_file()));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), kept.len());
     }
 
     #[test]

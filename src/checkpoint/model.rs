@@ -5,7 +5,7 @@ use crate::augment::Normalization;
 use crate::dataset::splits::Splits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::calibrate::Calibration;
-use crate::model::NetworkSpec;
+use crate::model::{MAX_SIZE, NetworkSpec};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -19,6 +19,40 @@ pub struct Description {
     pub size: [usize; 2],
     pub organ: String,
     pub normalization: Normalization,
+}
+
+impl Description {
+    /// Checks that pictures can enter such a network; a file may say anything.
+    ///
+    /// # Errors
+    /// If they cannot.
+    fn check(&self, path: &Path) -> Result<()> {
+        let multiple = check_network(&self.network, path)?;
+        let is_size = |side: &usize| (1..=MAX_SIZE).contains(side) && side.is_multiple_of(multiple);
+        if !self.size.iter().all(is_size) {
+            let expected = format!("expected an input of multiples of {multiple} up to {MAX_SIZE} pixels");
+            return Err(Error::data(path, format!("{expected}, found {} x {}", self.size[0], self.size[1])));
+        }
+        let Normalization { mean, deviation } = self.normalization;
+        // Stretched intensities lie in 0 to 1.
+        if mean.abs() <= 1.0 && (NORMAL_DEVIATION_MIN..=1.0).contains(&deviation) {
+            return Ok(());
+        }
+        Err(Error::data(path, format!("expected intensities of 0 to 1, found a mean of {mean} and a deviation of {deviation}")))
+    }
+}
+
+/// A training never writes a smaller deviation; dividing by it would overflow.
+const NORMAL_DEVIATION_MIN: f32 = 1e-5;
+
+/// Checks a network that a file describes; returns what its input must be a multiple of.
+fn check_network(network: &NetworkSpec, path: &Path) -> Result<usize> {
+    let checked = network.check().and(match network.channels_in {
+        1 => Ok(()),
+        n => Err(Error::usage(format!("expected a network for grey pictures, found {n} input channels"))),
+    });
+    checked.map_err(|e| Error::data(path, "not a network that `train` made").caused_by(e))?;
+    Ok(network.size_multiple())
 }
 
 /// A trained model with all that prediction and evaluation need.
@@ -48,7 +82,9 @@ impl Model {
     pub fn open(run_dir: &Path) -> Result<Model> {
         let files = RunFiles::new(run_dir);
         let checkpoint = open_best(run_dir)?;
+        checkpoint.description.check(&files.checkpoint("best"))?;
         let calibration: Calibration = read_json(&files.calibration(), "the training of this run is not finished")?;
+        calibration.point.check().map_err(|e| e.at(files.calibration()))?;
         let splits = read_json(&files.splits(), "this is no complete run directory")?;
         let Description { network, size, organ, normalization } = checkpoint.description;
         let weights = weights_of(&network, checkpoint.tensors, &files.checkpoint("best"))?;
@@ -72,11 +108,15 @@ pub fn open_best(run_dir: &Path) -> Result<Checkpoint> {
 }
 
 /// The parameters and running statistics of `network` among `tensors`.
+///
+/// # Errors
+/// If there is no such network, or if a parameter is missing or has another shape.
 pub fn weights_of(
     network: &NetworkSpec,
     mut tensors: BTreeMap<String, Tensor>,
     path: &Path,
 ) -> Result<BTreeMap<String, Vec<f32>>> {
+    check_network(network, path)?;
     let take = |p: crate::model::Parameter| match tensors.remove(&p.name) {
         Some(tensor) if tensor.shape == p.shape => Ok((p.name, tensor.data)),
         Some(tensor) => Err(Error::data(path, format!("{}: expected shape {:?}, found {:?}", p.name, p.shape, tensor.shape))),

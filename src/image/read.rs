@@ -1,12 +1,12 @@
 //! Reading pictures: PNG, JPEG and TIFF (stacks too) into grey intensities as stored.
 //!
 //! Colours become luminance by Rec. 601 (0.299 R + 0.587 G + 0.114 B), which is what ImageJ's *Weighted RGB conversions* does; a
-//! grey picture stored as RGB keeps its values exactly. Alpha is ignored. A header that promises more than the limits below is
-//! refused before anything of that size is allocated.
+//! grey picture stored as RGB keeps its values exactly. Alpha is ignored. A header that promises more than the limits below, or
+//! more than a file of this length can hold, is refused before anything of that size is allocated.
 
 use super::Gray;
 use crate::error::{Error, ErrorKind, Result};
-use image::{DynamicImage, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 use std::path::Path;
@@ -15,8 +15,14 @@ use tiff::tags::Tag;
 
 /// The longest side of a picture in pixels.
 const SIDE_MAX: u32 = 65_536;
-/// The most bytes that one decoded page may take.
+/// The most bytes that one decoded page may take; a pixel takes at least 4, as f32.
 const PAGE_BYTES_MAX: usize = 1 << 30;
+/// No format packs pixels tighter than this: Deflate reaches 1,032 : 1, LZW 1,350 : 1, JPEG 1,365 : 1.
+const MOST_PACKED: u64 = 2048;
+/// Files that claim no more bytes of pixels than this may claim them, however short they are.
+const ALWAYS_ALLOWED: u64 = 1 << 20;
+/// The same for a page of a stack, which may have many.
+const ALWAYS_ALLOWED_PAGE: u64 = 1 << 12;
 /// The most pages of a stack.
 const PAGES_MAX: usize = 65_536;
 
@@ -65,10 +71,11 @@ pub fn size(path: &Path) -> Result<[usize; 2]> {
 /// Reads a picture; of a stack its first page.
 ///
 /// # Errors
-/// If the file cannot be read, is no picture, or claims to be larger than 65,536 pixels a side or 1 GiB a page.
+/// If the file cannot be read, is no picture, or claims to be larger than 65,536 pixels a side, 1 GiB a page, or what a file of its
+/// length can hold.
 pub fn read(path: &Path) -> Result<Gray> {
     if is_tiff(path) {
-        read_tiff_page(path, &mut tiff_decoder(path)?)
+        read_tiff_page(path, &mut tiff_decoder(path)?, &mut file_bytes(path)?)
     } else {
         decode_image(path).and_then(|i| luminance(path, &i))
     }
@@ -84,10 +91,11 @@ pub fn read_pages(path: &Path) -> Result<Vec<Result<Gray>>> {
         return Ok(vec![Ok(read(path)?)]);
     }
     let mut decoder = tiff_decoder(path)?;
-    let mut pages = vec![read_tiff_page(path, &mut decoder)];
+    let mut unclaimed = file_bytes(path)?;
+    let mut pages = vec![read_tiff_page(path, &mut decoder, &mut unclaimed)];
     while decoder.more_images() && pages.len() < PAGES_MAX {
         match decoder.next_image() {
-            Ok(()) => pages.push(read_tiff_page(path, &mut decoder)),
+            Ok(()) => pages.push(read_tiff_page(path, &mut decoder, &mut unclaimed)),
             Err(e) => {
                 pages.push(Err(broken(path, &format!("page {} of a TIFF", pages.len() + 1), e)));
                 break;
@@ -115,6 +123,7 @@ pub fn read_labels(path: &Path) -> Result<Vec<Result<Gray>>> {
     }
     let (width, height) = (reader.info().width, reader.info().height);
     check_size(path, width, height, 1)?;
+    check_packed(path, [width, height], depth as usize, file_bytes(path)?, ALWAYS_ALLOWED)?;
     let (width, height) = (width as usize, height as usize);
     let row_bytes = reader.output_line_size(width as u32).unwrap_or(width);
     let mut bytes = vec![0; row_bytes * height];
@@ -142,9 +151,13 @@ fn broken(path: &Path, what: &str, cause: impl std::fmt::Display) -> Error {
         .remedy("open the file in Fiji; if it opens there, save it again as TIFF or PNG, else restore it from a backup")
 }
 
+fn file_bytes(path: &Path) -> Result<u64> {
+    std::fs::metadata(path).map(|m| m.len()).map_err(|e| Error::io(ErrorKind::Data, path, "open the picture", e))
+}
+
 /// Refuses sizes that no picture of ours has, before anything is allocated.
 fn check_size(path: &Path, width: u32, height: u32, bytes_per_pixel: usize) -> Result<()> {
-    let n_bytes = (width as usize).saturating_mul(height as usize).saturating_mul(bytes_per_pixel);
+    let n_bytes = (width as usize).saturating_mul(height as usize).saturating_mul(bytes_per_pixel.max(4));
     if width == 0 || height == 0 || width > SIDE_MAX || height > SIDE_MAX || n_bytes > PAGE_BYTES_MAX {
         let expected = format!("expected a picture of 1 to {SIDE_MAX} pixels a side and at most {} MiB", PAGE_BYTES_MAX >> 20);
         return Err(Error::data(path, format!("{expected}, found a header that says {width} x {height}"))
@@ -153,15 +166,44 @@ fn check_size(path: &Path, width: u32, height: u32, bytes_per_pixel: usize) -> R
     Ok(())
 }
 
+/// Refuses more pixels than `n_packed` bytes of a file can hold: a file of a kilobyte must not cost gigabytes.
+fn check_packed(path: &Path, [width, height]: [u32; 2], bits_per_pixel: usize, n_packed: u64, allowed: u64) -> Result<()> {
+    let n_bytes = (u64::from(width) * u64::from(height)).saturating_mul(bits_per_pixel as u64) / 8;
+    if n_bytes <= n_packed.saturating_mul(MOST_PACKED).max(allowed) {
+        return Ok(());
+    }
+    let message = format!("the header says {width} x {height} pixels, which {n_packed} bytes of file cannot hold");
+    Err(Error::data(path, message).remedy("the file is damaged or was cut off while it was copied; copy it again"))
+}
+
 fn decode_image(path: &Path) -> Result<DynamicImage> {
+    let what = "a PNG or JPEG picture";
     let reader = ImageReader::new(BufReader::new(open(path)?)).with_guessed_format();
-    let mut reader = reader.map_err(|e| broken(path, "a picture", e))?;
+    let mut reader = reader.map_err(|e| broken(path, what, e))?;
     let mut limits = Limits::default();
-    limits.max_image_width = Some(SIDE_MAX);
-    limits.max_image_height = Some(SIDE_MAX);
+    // The sides are checked below, with an error of our own.
+    (limits.max_image_width, limits.max_image_height) = (None, None);
     limits.max_alloc = Some(PAGE_BYTES_MAX as u64);
     reader.limits(limits);
-    reader.decode().map_err(|e| broken(path, "a PNG or JPEG picture", e))
+    let decoder = reader.into_decoder().map_err(|e| broken(path, what, e))?;
+    let (width, height) = decoder.dimensions();
+    check_size(path, width, height, usize::from(decoder.color_type().bytes_per_pixel()))?;
+    let bits = png_bits(path).unwrap_or_else(|| usize::from(decoder.color_type().bits_per_pixel()));
+    check_packed(path, [width, height], bits, file_bytes(path)?, ALWAYS_ALLOWED)?;
+    DynamicImage::from_decoder(decoder).map_err(|e| broken(path, what, e))
+}
+
+/// Bits of a pixel as a PNG's header says (PNG 1.2, 11.2.2), where the decoder gives whole bytes; `None` if it is no PNG.
+fn png_bits(path: &Path) -> Option<usize> {
+    let mut header = [0; 26];
+    open(path).ok()?.read_exact(&mut header).ok()?;
+    let samples = match header[25] {
+        2 => 3,
+        4 => 2,
+        6 => 4,
+        _ => 1,
+    };
+    header.starts_with(b"\x89PNG").then_some(usize::from(header[24]) * samples)
 }
 
 /// Grey intensities of a decoded picture at its own depth.
@@ -175,15 +217,16 @@ fn luminance(path: &Path, picture: &DynamicImage) -> Result<Gray> {
         _ => picture.to_rgb32f().into_raw(),
     };
     let n_samples = samples.len() / (width as usize * height as usize);
-    Ok(Gray::new(width as usize, height as usize, gray_of(&samples, n_samples)))
+    Ok(Gray::new(width as usize, height as usize, gray_of(samples, n_samples)))
 }
 
 /// Interleaved samples to grey: 1 (grey), 2 (grey and alpha), 3 or 4 (RGB, and alpha or black left aside).
-fn gray_of(samples: &[f32], n_samples: usize) -> Vec<f32> {
-    if n_samples < 3 {
-        return samples.iter().step_by(n_samples.max(1)).copied().collect();
+fn gray_of(samples: Vec<f32>, n_samples: usize) -> Vec<f32> {
+    match n_samples {
+        0 | 1 => samples,
+        2 => samples.into_iter().step_by(2).collect(),
+        _ => samples.chunks_exact(n_samples).map(|p| rec601(p[0], p[1], p[2])).collect(),
     }
-    samples.chunks_exact(n_samples).map(|p| rec601(p[0], p[1], p[2])).collect()
 }
 
 /// Rec. 601 luminance, in thousandths so that equal channels give exactly their value.
@@ -192,19 +235,23 @@ fn rec601(r: f32, g: f32, b: f32) -> f32 {
 }
 
 fn tiff_decoder(path: &Path) -> Result<Decoder<BufReader<File>>> {
+    // A strip or tile may be larger than the picture that it is part of.
+    let possible = file_bytes(path)?.saturating_mul(MOST_PACKED).max(ALWAYS_ALLOWED).min(PAGE_BYTES_MAX as u64) as usize;
     let mut limits = tiff::decoder::Limits::default();
-    limits.decoding_buffer_size = PAGE_BYTES_MAX;
-    limits.intermediate_buffer_size = PAGE_BYTES_MAX;
+    limits.decoding_buffer_size = possible;
+    limits.intermediate_buffer_size = possible;
     let decoder = Decoder::new(BufReader::new(open(path)?)).map_err(|e| broken(path, "a TIFF", e))?;
     Ok(decoder.with_limits(limits))
 }
 
-/// The decoder's current page as grey intensities.
-fn read_tiff_page<R: Read + Seek>(path: &Path, decoder: &mut Decoder<R>) -> Result<Gray> {
+/// The decoder's current page as grey intensities. `unclaimed` are the bytes of the file that no page before it says to be its own.
+fn read_tiff_page<R: Read + Seek>(path: &Path, decoder: &mut Decoder<R>, unclaimed: &mut u64) -> Result<Gray> {
     let (width, height) = decoder.dimensions().map_err(|e| broken(path, "a TIFF header", e))?;
     let color = decoder.colortype().map_err(|e| broken(path, "a TIFF header", e))?;
-    check_size(path, width, height, usize::from(color.num_samples()) * usize::from(color.bit_depth()).div_ceil(8))?;
-    check_length(path, decoder)?;
+    let bits = usize::from(color.num_samples()) * usize::from(color.bit_depth());
+    check_size(path, width, height, bits.div_ceil(8))?;
+    let n_packed = claim(path, decoder, unclaimed)?;
+    check_packed(path, [width, height], bits, n_packed, ALWAYS_ALLOWED_PAGE)?;
     let data = decoder.read_image().map_err(|e| broken(path, "a TIFF page of 8- or 16-bit grey, RGB or 32-bit float", e))?;
     let (width, height) = (width as usize, height as usize);
     let samples = tiff_samples(path, data)?;
@@ -220,22 +267,23 @@ fn read_tiff_page<R: Read + Seek>(path: &Path, decoder: &mut Decoder<R>) -> Resu
         return Err(Error::data(path, "expected finite intensities, found NaN or infinity")
             .remedy("in Fiji: Process > Math > NaN Background..., or convert to 16-bit"));
     }
-    Ok(Gray::new(width, height, gray_of(&samples, n_samples)))
+    Ok(Gray::new(width, height, gray_of(samples, n_samples)))
 }
 
-/// A header may claim strips that the file does not hold: uncompressed strips must fit into the file before a page is allocated.
-fn check_length<R: Read + Seek>(path: &Path, decoder: &mut Decoder<R>) -> Result<()> {
-    let counts = match decoder.find_tag(Tag::StripByteCounts) {
-        Ok(Some(value)) => value.into_u64_vec().unwrap_or_default(),
-        _ => return Ok(()),
-    };
-    let file_bytes = std::fs::metadata(path).map_or(u64::MAX, |m| m.len());
-    let claimed = counts.iter().fold(0u64, |a, &c| a.saturating_add(c));
-    if claimed > file_bytes {
-        let message = format!("the header claims {claimed} bytes of pixels, the file has {file_bytes}");
-        return Err(Error::data(path, message).remedy("the file was cut off while it was copied; copy it again"));
+/// The bytes that the page's strips or tiles take of the file. They are taken off `unclaimed`: a header may claim strips that the file
+/// does not hold, and a thousand pages may claim the same ones.
+fn claim<R: Read + Seek>(path: &Path, decoder: &mut Decoder<R>, unclaimed: &mut u64) -> Result<u64> {
+    let mut claimed = 0u64;
+    for tag in [Tag::StripByteCounts, Tag::TileByteCounts] {
+        if let Ok(Some(value)) = decoder.find_tag(tag) {
+            claimed = value.into_u64_vec().unwrap_or_default().iter().fold(claimed, |a, &c| a.saturating_add(c));
+        }
     }
-    Ok(())
+    *unclaimed = unclaimed.checked_sub(claimed).ok_or_else(|| {
+        let message = format!("the header claims {claimed} bytes of pixels, of the file {unclaimed} are left");
+        Error::data(path, message).remedy("the file was cut off while it was copied; copy it again")
+    })?;
+    Ok(claimed)
 }
 
 fn tiff_samples(path: &Path, data: DecodingResult) -> Result<Vec<f32>> {

@@ -53,7 +53,7 @@ impl Plateau {
 
     /// Takes note of an epoch and returns the learning rate for the next one.
     pub fn observe(&mut self, improved: bool, learning_rate: f64) -> f64 {
-        self.waited = if improved { 0 } else { self.waited + 1 };
+        self.waited = if improved { 0 } else { self.waited.saturating_add(1) };
         if self.waited <= self.patience {
             return learning_rate;
         }
@@ -79,8 +79,8 @@ impl EarlyStopping {
 
     /// Takes note of an epoch and says whether to stop now.
     pub fn observe(&mut self, improved: bool) -> bool {
-        self.epochs += 1;
-        self.waited = if improved { 0 } else { self.waited + 1 };
+        self.epochs = self.epochs.saturating_add(1);
+        self.waited = if improved { 0 } else { self.waited.saturating_add(1) };
         self.waited >= self.patience && self.epochs >= self.at_least
     }
 }

@@ -14,6 +14,10 @@ use std::path::Path;
 const MAX_ROI_BYTES: u64 = 64 << 20;
 /// An archive whose ROIs are larger than this together is refused.
 const MAX_TOTAL_BYTES: u64 = 1 << 30;
+/// So is one whose ROIs are this many times as large as it is, unless they are still few: real ones are two or three times as large,
+/// Deflate can reach a thousand.
+const MOST_PACKED: u64 = 100;
+const ALWAYS_ALLOWED_BYTES: u64 = 2 * MAX_ROI_BYTES;
 
 /// What a `.roi` or `.zip` file holds.
 #[derive(Debug, Default)]
@@ -53,6 +57,7 @@ fn read_zip(path: &Path, bytes: Vec<u8>) -> Result<Archive> {
             .remedy("save it again in ImageJ's ROI Manager")
     };
     let n_listed = n_listed_entries(&bytes);
+    let most = (bytes.len() as u64 * MOST_PACKED).clamp(ALWAYS_ALLOWED_BYTES, MAX_TOTAL_BYTES);
     let mut zip = zip::ZipArchive::new(Cursor::new(bytes)).map_err(broken)?;
     let mut archive = Archive::default();
     if let Some(n_lost) = n_listed.and_then(|n| n.checked_sub(zip.len())).filter(|n| *n > 0) {
@@ -72,8 +77,9 @@ fn read_zip(path: &Path, bytes: Vec<u8>) -> Result<Archive> {
             Err(e) => Err(broken(e)),
             Ok(entry) => read_entry(entry, &mut total),
         };
-        if total > MAX_TOTAL_BYTES {
-            return Err(Error::data(path, "expected an archive of ROIs, found one that unpacks to more than 1 GiB"));
+        if total > most {
+            let message = format!("expected an archive of ROIs, found one that unpacks to more than {} MiB", most >> 20);
+            return Err(Error::data(path, message).remedy("save the ROIs again in ImageJ's ROI Manager"));
         }
         let roi = named(&entry_name, roi).map_err(|e| e.at(path.join(&entry_name)));
         archive.rois.push((entry_name, roi));

@@ -13,7 +13,7 @@ pub(super) const COUNT_FLATNESS: f64 = 0.1;
 
 const MAX_HALVINGS: u32 = 10;
 /// A path of more points than this is refused: a hostile file could otherwise ask for gigabytes.
-const MAX_POINTS: usize = 1 << 24;
+const MAX_POINTS: usize = 1 << 22;
 
 /// Keeps outlines apart; no coordinate is infinite. (ImageJ uses NaN, which equals not even itself.)
 pub(super) const SEPARATOR: f32 = f32::INFINITY;

@@ -9,7 +9,7 @@ use super::path::SEPARATOR;
 use crate::geometry::Rect;
 
 /// Edges may cross this many rows in all. Real outlines cross thousands; a hostile file could ask for hours.
-const MAX_EDGE_ROWS: i64 = 1 << 28;
+const MAX_EDGE_ROWS: i64 = 1 << 26;
 /// ImageJ pushes edges right by this much, so that a centre on an edge does not depend on rounding.
 const NUDGE: f64 = 1e-8;
 
@@ -20,7 +20,7 @@ pub(super) fn spans(interior: &Interior, bounds: Rect, last_row: i64, mut emit: 
         Interior::Nothing => {}
         Interior::Box => (0..height).for_each(|y| emit(y, 0, width)),
         Interior::Oval => oval_spans(bounds, height, emit),
-        Interior::Polygons { xs, ys, offset } => polygon_spans(edges(xs, ys, *offset), width, height, emit),
+        Interior::Polygons { xs, ys, offset } => polygon_spans(edges(xs, ys, *offset).collect(), width, height, emit),
     }
 }
 
@@ -32,7 +32,7 @@ pub(super) fn is_affordable(interior: &Interior, bounds: Rect) -> bool {
         Interior::Polygons { xs, ys, offset } => {
             let height = i64::from(bounds.height);
             let rows = |edge: &Edge| i64::from(edge.bottom).min(height) - i64::from(edge.top).min(height);
-            edges(xs, ys, *offset).iter().map(rows).sum::<i64>() < MAX_EDGE_ROWS
+            edges(xs, ys, *offset).map(|edge| rows(&edge)).sum::<i64>() < MAX_EDGE_ROWS
         }
     }
 }
@@ -45,19 +45,17 @@ struct Edge {
     slope: f64,
 }
 
-fn edges(xs: &[f32], ys: &[f32], [dx, dy]: [f64; 2]) -> Vec<Edge> {
-    let mut edges = Vec::with_capacity(xs.len());
+fn edges<'a>(xs: &'a [f32], ys: &'a [f32], [dx, dy]: [f64; 2]) -> impl Iterator<Item = Edge> + 'a {
     let mut start = 0;
-    for i in 0..xs.len() {
+    (0..xs.len()).filter_map(move |i| {
         if xs[i] == SEPARATOR {
             start = i + 1;
-            continue;
+            return None;
         }
         let next = if i + 1 == xs.len() || xs[i + 1] == SEPARATOR { start } else { i + 1 };
         let at = |i: usize| (f64::from(xs[i]) + dx, f64::from(ys[i]) + dy);
-        edges.extend(edge(at(i), at(next)));
-    }
-    edges
+        edge(at(i), at(next))
+    })
 }
 
 fn edge(mut a: (f64, f64), mut b: (f64, f64)) -> Option<Edge> {

@@ -9,7 +9,7 @@ use super::shape::RoiKind;
 const FEWEST_POINTS: i64 = 100;
 const CONTINUATION: usize = 7;
 /// More points than this are refused: a hostile file could otherwise ask for gigabytes.
-const MAX_POINTS: i64 = 1 << 22;
+const MAX_POINTS: i64 = 1 << 20;
 
 /// The points of the spline, relative to the same origin as the corners; `None` where the outline is too long or has one point.
 pub(super) fn fit(corners: &Relative, kind: RoiKind, sub_pixel: bool) -> Option<(Vec<f32>, Vec<f32>)> {

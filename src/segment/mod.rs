@@ -14,6 +14,7 @@ pub(crate) mod split;
 #[cfg(test)]
 mod tests;
 
+use crate::error::{Error, ErrorKind, Result};
 use crate::geometry::{Mask, Rect};
 use components::Components;
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,24 @@ pub struct OperatingPoint {
     /// Fill holes.
     pub fill_holes: bool,
 }
+
+impl OperatingPoint {
+    /// Checks that the numbers make sense; a file may say anything.
+    ///
+    /// # Errors
+    /// If they do not.
+    pub fn check(&self) -> Result<()> {
+        if (0.0..=1.0).contains(&self.threshold) && self.opening.max(self.closing) <= RADIUS_MAX {
+            return Ok(());
+        }
+        let expected = format!("expected a threshold from 0 to 1 and radii up to {RADIUS_MAX}");
+        let found = format!("found {}, {} and {}", self.threshold, self.opening, self.closing);
+        Err(Error::new(ErrorKind::Data, format!("{expected}, {found}")).remedy("restore the file from a copy, or train again"))
+    }
+}
+
+/// The largest radius of opening and closing; the work grows with its square.
+const RADIUS_MAX: usize = 64;
 
 /// An object found in one sub-image.
 #[derive(Clone, Debug, PartialEq)]

@@ -9,7 +9,7 @@ pub use options::{Instances, Options, required};
 
 use crate::augment::AugmentConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Arch, NetworkSpec};
+use crate::model::{Arch, MAX_BATCH, NetworkSpec};
 use crate::ops::assign::{Assignment, MAX_CHANNELS};
 use crate::ops::dice_bce::LossParameters;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,8 @@ const BASE: usize = 32;
 const SIZE_MAX: usize = 256;
 /// Upper limits that keep sizes and counts far from overflow.
 const SIDE_MAX: usize = 16_384;
-const EPOCHS_MAX: usize = 1_000_000;
+pub(super) const EPOCHS_MAX: usize = 1_000_000;
+const THREADS_MAX: usize = 1024;
 /// Output channels with `--instances auto`.
 const AUTO_INSTANCES: usize = 1;
 /// Base channels and largest input side for `--preset quick`.
@@ -205,7 +206,10 @@ impl Config {
     pub fn read(path: &Path) -> Result<Config> {
         let text = std::fs::read_to_string(path)
             .map_err(|e| Error::io(ErrorKind::Data, path, "read the configuration of the run", e))?;
-        toml::from_str(&text).map_err(|e| Error::data(path, "not a configuration that `train` wrote").caused_by(e))
+        let foreign = || Error::data(path, "not a configuration that `train` wrote");
+        let config: Config = toml::from_str(&text).map_err(|e| foreign().caused_by(e))?;
+        config.check().map_err(|e| foreign().caused_by(e))?;
+        Ok(config)
     }
 
     fn check(&self) -> Result<()> {
@@ -216,7 +220,8 @@ impl Config {
             ("base", (1..=1024).contains(&self.base), "a number from 1 to 1024", self.base.to_string()),
             ("levels", (1..=8).contains(&self.levels), "a number from 1 to 8", self.levels.to_string()),
             ("size", is_size, size.as_str(), self.size.to_string()),
-            ("batch", self.batch >= 1, "at least 1", self.batch.to_string()),
+            ("batch", (1..=MAX_BATCH).contains(&self.batch), "a number from 1 to 4096", self.batch.to_string()),
+            ("threads", self.threads <= THREADS_MAX, "at most 1024", self.threads.to_string()),
             ("epochs", (1..=EPOCHS_MAX).contains(&self.epochs), "a number from 1 to 1000000", self.epochs.to_string()),
             ("fine-tune-epochs", self.fine_tune_epochs <= EPOCHS_MAX, "at most 1000000", self.fine_tune_epochs.to_string()),
             ("seed", i64::try_from(self.seed).is_ok(), "a number below 2^63", self.seed.to_string()),
@@ -242,6 +247,7 @@ impl Config {
         if self.precision != Precision::F32 {
             return Err(Error::usage("--precision: only f32 is built so far").remedy("use --precision f32"));
         }
+        self.network().check()?;
         self.augment.as_ref().map_or(Ok(()), AugmentConfig::validate)
     }
 }

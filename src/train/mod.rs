@@ -83,7 +83,8 @@ pub fn run(request: &Request, interrupt: &dyn Fn() -> bool) -> Result<Outcome> {
 /// As [`run`].
 pub fn run_on(request: &Request, samples: Vec<Sample>, interrupt: &dyn Fn() -> bool) -> Result<PathBuf> {
     match resumed_run(request)? {
-        Some(run) => setup::go_on(request, &run, samples, interrupt).map(|()| run),
+        Some(run) if setup::has_begun(&run) => setup::go_on(request, &run, samples, interrupt).map(|()| run),
+        Some(run) => setup::begin_again(request, &run, samples, interrupt),
         None => setup::begin(request, samples, interrupt),
     }
 }

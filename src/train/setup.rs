@@ -46,7 +46,9 @@ pub(super) fn begin(request: &Request, samples: Vec<Sample>, interrupt: &dyn Fn(
     let parts = sort_into_parts(samples, &splits);
     let config = Config::resolve(options, Facts { median_side, n_train: parts.train.len() })?;
     let run = request.out.clone().unwrap_or_else(|| environment::default_run_dir(&config));
-    check_unused(&run)?;
+    if !request.resume {
+        check_unused(&run)?;
+    }
     say_what_is_split(&config, &splits, &parts);
     check_visible(&config, &parts)?;
     say_what_is_surplus(&config, &parts);
@@ -68,6 +70,24 @@ pub(super) fn begin(request: &Request, samples: Vec<Sample>, interrupt: &dyn Fn(
     Ok(run)
 }
 
+/// Whether anything of a run can be gone on with: a checkpoint with its checksum. Where an epoch is finished, one that is missing or
+/// has lost its checksum is damage, and no reason to begin again.
+pub(super) fn has_begun(run: &Path) -> bool {
+    let files = RunFiles::new(run);
+    let is_whole = |name: &str| checkpoint::stored_checksum(&files.checkpoint(name)).is_ok();
+    ["last", "previous"].into_iter().any(is_whole) || files.log().is_file() || files.checkpoint("best").is_file()
+}
+
+/// Begins a run again that was killed before its first checkpoint was written, with the configuration that it has.
+pub(super) fn begin_again(request: &Request, run: &Path, samples: Vec<Sample>, interrupt: &dyn Fn() -> bool) -> Result<PathBuf> {
+    let files = RunFiles::new(run);
+    let Config { data, device, threads, .. } = resumed_config(&request.options, &files)?;
+    let options = Options::default().over_file(&files.config())?;
+    let options = Options { data: Some(data), device: Some(device), threads: Some(threads), ..options };
+    say(&format!("{}: stopped before its first checkpoint; beginning again", run.display()));
+    begin(&Request { options, ..request.clone() }, samples, interrupt)
+}
+
 /// Goes on with a run.
 pub(super) fn go_on(request: &Request, run: &Path, samples: Vec<Sample>, interrupt: &dyn Fn() -> bool) -> Result<()> {
     let files = RunFiles::new(run);
@@ -79,9 +99,15 @@ pub(super) fn go_on(request: &Request, run: &Path, samples: Vec<Sample>, interru
         checkpoint::keep_as(&files.checkpoint("previous"), &files.checkpoint("last"))?;
         say(&format!("warning: {damage}\n  going on from the checkpoint before it, epoch {}", state.epoch + 1));
     }
+    check_saved(&config, &saved.description, &state)
+        .map_err(|what| Error::data(files.checkpoint("last"), what).remedy("restore the run from a copy, or train again"))?;
     let splits = read_splits(&files)?;
     let parts = sort_into_parts(samples, &splits);
     check_same_data(&splits, &parts, &config)?;
+    if config.batch > parts.train.len() {
+        let message = format!("a batch of {}, and {} training images", config.batch, parts.train.len());
+        return Err(Error::data(files.config(), message).remedy("restore the file from a copy, or train again"));
+    }
     let store = Store { files: files.clone(), description: saved.description.clone() };
     let (mut trainer, val) = prepare(&config, store, state, parts, interrupt)?;
     store::restore(&mut trainer.engine, &saved, &files)?;
@@ -94,6 +120,15 @@ pub(super) fn go_on(request: &Request, run: &Path, samples: Vec<Sample>, interru
     complete(trainer, &val)
 }
 
+/// A checkpoint that belongs to another configuration cannot be gone on with.
+fn check_saved(config: &Config, saved: &Description, state: &State) -> Result<(), String> {
+    let expected = describe(config, saved.normalization);
+    match *saved == expected {
+        true => state.check(config),
+        false => Err("the checkpoint is of another network, input size or organ than config.toml says".to_string()),
+    }
+}
+
 /// Keeps a second process from training the same run. The lock ends with the process, however that ends.
 fn lock(files: &RunFiles) -> Result<std::fs::File> {
     let path = files.root().join(".lock");
@@ -103,12 +138,19 @@ fn lock(files: &RunFiles) -> Result<std::fs::File> {
             .at(files.root())
             .remedy("wait for it, stop it, or train into another --out")),
         // A file system without locks is no reason not to train.
-        _ => Ok(file),
+        _ => {
+            atomic_file::remove_left_over(files.root());
+            atomic_file::remove_left_over(&files.checkpoints());
+            Ok(file)
+        }
     }
 }
 
 /// Whether a run has everything that a training leaves behind.
 pub(super) fn is_finished(files: &RunFiles) -> Result<bool> {
+    if !has_begun(files.root()) {
+        return Ok(false);
+    }
     let (_, state, _) = store::read_last(files)?;
     Ok(state.phase == Phase::Done && files.calibration().is_file() && files.report().is_file())
 }
@@ -174,11 +216,17 @@ fn sort_into_parts(samples: Vec<Sample>, splits: &Splits) -> Parts {
 }
 
 fn check_unused(run: &Path) -> Result<()> {
-    let is_empty = match std::fs::read_dir(run) {
-        Ok(mut entries) => entries.next().is_none(),
-        Err(e) => e.kind() == std::io::ErrorKind::NotFound,
+    // A training that was killed before it had written anything leaves an empty folder of checkpoints and a part of a file.
+    let is_nothing = |path: PathBuf| {
+        let is_empty = |folder: &Path| std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
+        atomic_file::is_temporary(&path) || path == RunFiles::new(run).checkpoints() && is_empty(&path)
     };
-    if is_empty {
+    let is_unused = match std::fs::read_dir(run) {
+        Ok(mut entries) => entries.all(|entry| entry.is_ok_and(|entry| is_nothing(entry.path()))),
+        // Where there is nothing, creating the folder says what is in the way.
+        Err(_) => run.symlink_metadata().is_err(),
+    };
+    if is_unused {
         return Ok(());
     }
     Err(Error::usage("--out exists already").at(run).remedy("use --resume to go on with the run, or another --out"))
@@ -288,11 +336,7 @@ fn print_receipt(config: &Config, engine: &Engine, host_bytes: usize) {
         (n, Assignment::Spatial) => format!(", {n} channels for instances (by place)"),
     };
     say(&format!(
-<<<<<<< HEAD
-        "network: {:?}, base {}, {} levels, input {s} x {s}, batch {}\nmemory: {} (parameters and moments {}, activations {}, pictures and batches {}); while saving {} more",
-=======
-        "network: {:?}, base {}, {} levels, input {s} x {s}, batch {}{channels}\nmemory: {} (parameters and moments {}, activations {}, pictures and batches {})",
->>>>>>> channels
+        "network: {:?}, base {}, {} levels, input {s} x {s}, batch {}{channels}\nmemory: {} (parameters and moments {}, activations {}, pictures and batches {}); while saving {} more",
         network.arch,
         network.base,
         network.levels,

@@ -1,6 +1,6 @@
 //! The state of a training: all that a checkpoint holds besides tensors.
 
-use super::config::{Config, Schedule};
+use super::config::{Config, EPOCHS_MAX, Schedule};
 use crate::ops::dice_bce::{LossParameters, N_SUMS, sums};
 use crate::optim::{AdamClock, EarlyStopping, Plateau, cosine};
 use serde::{Deserialize, Serialize};
@@ -68,6 +68,28 @@ impl State {
             stopping: EarlyStopping::new(config.stop_patience, 0),
             best: None,
             log_lines: 0,
+        }
+    }
+
+    /// Checks that a training of `config` can stand here; a file may say anything.
+    ///
+    /// # Errors
+    /// What cannot be, in words.
+    pub fn check(&self, config: &Config) -> Result<(), String> {
+        /// More steps than any training has, and far from where counting would overflow.
+        const STEPS_MAX: u64 = 1 << 48;
+        let checks = [
+            ("epoch", self.epoch as usize <= 2 * EPOCHS_MAX),
+            ("phase_epoch", self.phase_epoch <= EPOCHS_MAX),
+            ("step", self.step.max(self.clock.t) <= STEPS_MAX),
+            ("batches_done", self.batches_done as u64 <= STEPS_MAX),
+            ("log_lines", self.log_lines == self.epoch as usize),
+            ("totals", self.totals.channels.len() == config.instances),
+            ("learning_rate", self.learning_rate.is_finite() && self.learning_rate >= 0.0),
+        ];
+        match checks.iter().find(|(_, is_legal)| !is_legal) {
+            Some((name, _)) => Err(format!("`{name}` has a value that no training reaches")),
+            None => Ok(()),
         }
     }
 

@@ -1,5 +1,8 @@
 //! The program as a user runs it.
 
+mod crashes;
+mod exit_codes;
+mod tiny;
 mod train;
 
 use std::process::{Command, Output};

@@ -70,8 +70,8 @@ impl Case {
 
     fn compose(&self) -> (Gray, Vec<[usize; 2]>) {
         let start = if self.around { self.border } else { 0 };
-        let [width, height] =
-            [(self.columns, self.cell[0]), (self.rows, self.cell[1])].map(|(n, cell)| n * cell + (n - 1) * self.border + 2 * start);
+        let [width, height] = [(self.columns, self.cell[0]), (self.rows, self.cell[1])]
+            .map(|(n, cell)| n * cell + (n - 1) * self.border + 2 * start);
         let mut picture = Gray::new(width, height, vec![self.level; width * height]);
         let mut rng = Philox::new(self.seed, 0, 0, Purpose::Synth);
         let common = Fan::random(&mut rng);
