@@ -164,7 +164,11 @@ impl Profile {
     fn outer_strip(&self, from: usize, to: usize, level: f32, line: usize, edge: usize) -> f32 {
         match self.impurity_of(from, to, level) {
             Some(impurity) if self.is_purer(impurity, line) => {
-                if self.is_level(line, level) { 0.0 } else { self.rarity[from] + self.edge[edge] }
+                if self.is_level(line, level) {
+                    0.0
+                } else {
+                    self.rarity[from] + self.edge[edge]
+                }
             }
             _ => -EVIDENCE_MAX,
         }
