@@ -304,10 +304,8 @@ pub(super) fn organ_of(folder: &Path, manifest: &Manifest) -> String {
 
 /// Of several pictures, the one that is named as a composite is the series; otherwise all of them are its sub-images.
 fn choose_pictures(pictures: Vec<PathBuf>, warnings: &mut Vec<String>, folder: &Path) -> Vec<PathBuf> {
-    let is_named = |p: &&PathBuf| {
-        let stem = names::stem(p).to_lowercase();
-        ["composite", "montage"].iter().any(|word| stem.contains(word)) || stem == names::file_name(folder).to_lowercase()
-    };
+    let is_named =
+        |p: &&PathBuf| names::says_composite(p) || names::stem(p).to_lowercase() == names::file_name(folder).to_lowercase();
     let named: Vec<PathBuf> = pictures.iter().filter(is_named).cloned().collect();
     if named.len() != 1 || pictures.len() == 1 {
         return pictures;

@@ -13,6 +13,12 @@ pub fn file_name(path: &Path) -> String {
     path.file_name().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
+/// Whether a picture's name says that it is a composite.
+pub fn says_composite(path: &Path) -> bool {
+    let stem = stem(path).to_lowercase();
+    ["composite", "montage"].iter().any(|word| stem.contains(word))
+}
+
 /// Whether the file is a ROI or an archive of ROIs, by its name. Hidden files (`._x.roi`) are not.
 pub fn is_roi_file(path: &Path) -> bool {
     let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());

@@ -20,9 +20,11 @@ pub enum Source {
     Single { file: PathBuf },
 }
 
-/// A grid that was found with less confidence than this is no grid: single pictures have chance edges, too. Real and synthetic composites
-/// are found with 0.8 and more.
+/// A grid that was found with less confidence than this is no grid: single pictures have chance edges, too: none of the
+/// real frames in the tests reaches this, while their composites are found with 0.8 and more, synthetic ones with 0.6 and more.
 const CERTAIN_GRID: f32 = 0.4;
+/// A picture of more pixels than this is larger than what most ultrasound machines show at once (1280 x 1024).
+const LARGE_PICTURE: usize = 1_500_000;
 
 impl Source {
     /// What a picture file is (a stack, a composite, or a single sub-image), and how that was found out.
@@ -41,13 +43,16 @@ impl Source {
         let picture = read::read(&file)?;
         let Some(GridSpec { rows, columns, border }) = given else {
             let found = grid::detect(&picture);
-            let n_cells = found.grid.origins.len();
-            if n_cells > 1 && found.confidence < CERTAIN_GRID {
-                let doubt = format!("no grid stands out (the best guess: {}, confidence {:.2})", found.reason, found.confidence);
-                return Ok((Source::Single { file }, doubt));
+            let is_single = found.grid.origins.len() == 1;
+            if !is_single && found.confidence >= CERTAIN_GRID {
+                return Ok((Source::Composite { file, grid: found.grid }, found.reason));
             }
-            let source = if n_cells == 1 { Source::Single { file } } else { Source::Composite { file, grid: found.grid } };
-            return Ok((source, found.reason));
+            let guess = &found.grid;
+            let doubt =
+                format!("no grid stands out (the best guess: {} x {} cells, {})", guess.rows, guess.columns, found.reason);
+            let reason = if is_single { found.reason } else { doubt };
+            let reason = reason + &suspicion(&file, &picture);
+            return Ok((Source::Single { file }, reason));
         };
         let Some(mut grid) = Grid::regular([picture.width, picture.height], rows, columns, border) else {
             let message = format!(
@@ -114,6 +119,19 @@ impl Source {
             Source::Single { file } => vec![(1, Ok(read::read(file)?))],
         })
     }
+}
+
+/// What speaks against taking a picture without a grid as one sub-image, and what to do; empty if nothing does.
+fn suspicion(file: &Path, picture: &Gray) -> String {
+    let [width, height] = [picture.width, picture.height];
+    let suspect = if names::says_composite(file) {
+        "its name says that it is a composite".to_owned()
+    } else if width * height > LARGE_PICTURE {
+        format!("{width} x {height} px is large for that")
+    } else {
+        return String::new();
+    };
+    format!("; the whole picture counts as one sub-image, but {suspect}: if it is a composite, give its grid in dataset.toml")
 }
 
 /// Reads a composite and makes sure that its grid still fits.

@@ -1,5 +1,6 @@
 use image::{DynamicImage, ImageBuffer, Rgb};
 use std::path::PathBuf;
+use unet_engine::dataset::Source;
 use unet_engine::error::ErrorKind;
 use unet_engine::image::read;
 
@@ -85,4 +86,22 @@ fn lying_headers_and_cut_files_are_errors() {
         std::fs::write(path("bad.tif"), &tiff[..at]).unwrap();
         let _ = read::read_pages(&path("bad.tif"));
     }
+}
+
+#[test]
+fn a_picture_without_a_grid_that_may_be_a_composite_is_called_so() {
+    let (_folder, path) = folder();
+    let gradient = |width, height| image::GrayImage::from_fn(width, height, |x, y| image::Luma([(x / 9 + y / 8) as u8]));
+    let reason = |name: &str, width, height| {
+        gradient(width, height).save(path(name)).unwrap();
+        let (source, reason) = Source::of_picture(&path(name), None).unwrap();
+        assert_eq!(source, Source::Single { file: path(name) }, "{reason}");
+        reason
+    };
+    for name in ["Composite.png", "montage 3.png"] {
+        let reason = reason(name, 300, 200);
+        assert!(reason.contains("its name says that it is a composite") && reason.contains("dataset.toml"), "{reason}");
+    }
+    assert!(reason("frame.png", 1600, 1000).contains("1600 x 1000 px is large"));
+    assert!(!reason("frame.png", 300, 200).contains("dataset.toml"));
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use unet_engine::dataset::manifest::Coordinates;
 use unet_engine::dataset::{Dataset, Source, load};
+use unet_engine::image::{grid, read};
 
 fn shared(name: &str) -> Option<PathBuf> {
     let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().map(|p| p.join("shared/data"));
@@ -32,6 +33,28 @@ fn annotated_series_of_real_ultrasound() {
             assert!(loaded.broken.is_empty() && loaded.warnings.is_empty(), "{:?}", loaded.warnings);
             assert_eq!(loaded.samples.iter().map(|s| s.instances.len()).sum::<usize>(), count, "{} {organ}", series.name);
         }
+    }
+}
+
+#[test]
+fn real_composites_are_found_without_doubt() {
+    let Some(root) = shared("usgra-series") else { return };
+    for series in ["series_01", "series_03"] {
+        let found = grid::detect(&read::read(&root.join(series).join("composite.tif")).unwrap());
+        assert_eq!((found.grid.rows, found.grid.columns, found.grid.cell), (5, 7, [224, 224]), "{series}: {}", found.reason);
+        assert!(found.confidence >= 0.8, "{series}: {}", found.reason);
+    }
+}
+
+#[test]
+fn no_real_frame_is_a_composite() {
+    let Some(root) = shared("usgra-seg-train") else { return };
+    let files: Vec<PathBuf> = std::fs::read_dir(root.join("images")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(files.len(), 105);
+    for file in files {
+        let found = grid::detect(&read::read(&file).unwrap());
+        let is_single = found.grid.origins.len() == 1 || found.confidence < 0.4;
+        assert!(is_single, "{}: {} x {} cells, {}", file.display(), found.grid.rows, found.grid.columns, found.reason);
     }
 }
 

@@ -80,15 +80,15 @@ fn transposed(picture: &Gray) -> Vec<f32> {
 }
 
 /// Whether two axes may belong to one grid: nobody draws a border along one axis only, but a single row or column has none between its
-/// cells.
+/// cells, and one beside them only if it runs around the picture.
 fn fit(x: &Axis, y: &Axis) -> bool {
     if x.n.max(y.n) > BOTH_MAX && x.n.min(y.n) > 2 {
         return false;
     }
     match (x.n, y.n) {
         (1, 1) => x.border == 0 && y.border == 0,
-        (1, _) => x.border == 0 || x.border == y.border,
-        (_, 1) => y.border == 0 || x.border == y.border,
+        (1, _) => x.border == 0 || x.border == y.border && y.start > 0,
+        (_, 1) => y.border == 0 || x.border == y.border && x.start > 0,
         _ => x.border == y.border,
     }
 }

@@ -6,7 +6,7 @@ use super::extremes;
 /// not always drawn around the blank cells at a composite's end.
 const FLAT_SHARE: f32 = 0.8;
 /// What an edge must exceed (as a logarithm) to count for a hypothesis.
-pub const EDGE_THRESHOLD: f32 = 0.3;
+pub const EDGE_THRESHOLD: f32 = 0.45;
 /// The most that one edge or one strip can count.
 pub const EVIDENCE_MAX: f32 = 2.0;
 /// The background is at most this bright, in the picture's range, and covers at least this share of its pixels.

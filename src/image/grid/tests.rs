@@ -111,6 +111,42 @@ fn a_single_texture_is_no_composite() {
     }
 }
 
+/// A composite of which the given cells (from 0) have one intensity.
+fn with_constant(rows: usize, columns: usize, constant: &[usize]) -> Grid {
+    let case = Case {
+        rows,
+        columns,
+        cell: [32, 32],
+        border: 0,
+        around: false,
+        rest: [0; 2],
+        level: 0.0,
+        blanks: 0,
+        dark: vec![],
+        seed: 1,
+    };
+    let (mut picture, origins) = compose(&case);
+    for [left, top] in constant.iter().map(|i| origins[*i]) {
+        for y in top..top + 32 {
+            picture.pixels[y * picture.width + left..][..32].fill(3.0);
+        }
+    }
+    let mut grid = Grid::regular([picture.width, picture.height], rows, columns, 0).unwrap();
+    grid.find_blanks(&picture);
+    grid
+}
+
+#[test]
+fn blank_cells_leave_35_pictures() {
+    assert!(with_constant(5, 7, &[34]).blank.is_empty());
+    assert!(with_constant(7, 5, &[0, 33, 34]).blank.is_empty());
+    assert_eq!(with_constant(6, 6, &[35]).blank, [35]);
+    assert_eq!(with_constant(6, 6, &[0]).blank, [0]);
+    assert_eq!(with_constant(6, 6, &[34, 35]).blank, [35], "a dark cell before the blank one");
+    assert_eq!(with_constant(6, 6, &[3, 35]).blank, [35], "a dark cell among pictures");
+    assert_eq!(with_constant(4, 4, &[2, 14, 15]).blank, [14, 15]);
+}
+
 #[test]
 fn impossible_grids_are_none() {
     assert_eq!(Grid::regular([10, 10], 5, 7, 5), None);
