@@ -1,5 +1,6 @@
 //! Reading pictures, stacks and composites; the grid of a composite; letterboxing into the network's input.
 
+mod directory;
 pub mod grid;
 pub mod letterbox;
 pub mod read;

@@ -4,7 +4,7 @@
 //! grey picture stored as RGB keeps its values exactly. Alpha is ignored. A header that promises more than the limits below, or
 //! more than a file of this length can hold, is refused before anything of that size is allocated.
 
-use super::Gray;
+use super::{Gray, directory};
 use crate::error::{Error, ErrorKind, Result};
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 use std::fs::File;
@@ -240,7 +240,12 @@ fn tiff_decoder(path: &Path) -> Result<Decoder<BufReader<File>>> {
     let mut limits = tiff::decoder::Limits::default();
     limits.decoding_buffer_size = possible;
     limits.intermediate_buffer_size = possible;
-    let decoder = Decoder::new(BufReader::new(open(path)?)).map_err(|e| broken(path, "a TIFF", e))?;
+    let mut file = BufReader::new(open(path)?);
+    if let Some((tag, count)) = directory::impossible_tag(&mut file, file_bytes(path)?) {
+        return Err(broken(path, "a TIFF", format!("its tag {tag} claims {count} values, which the file cannot hold")));
+    }
+    file.rewind().map_err(|e| Error::io(ErrorKind::Data, path, "read the picture", e))?;
+    let decoder = Decoder::new(file).map_err(|e| broken(path, "a TIFF", e))?;
     Ok(decoder.with_limits(limits))
 }
 

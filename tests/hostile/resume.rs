@@ -105,5 +105,5 @@ const WORDS: [&str; 10] = ["{", "}", "[", "]", "\"", ",", "null", "-", "\"fine-t
 fn mutants() {
     let corpus = Corpus { files: corpus(), words: &WORDS };
     assert!(resume(&corpus.files[0]), "the good run goes on");
-    Suite { name: "resume", corpus, n_mutants: 1_000, run: resume, bound, repair: None }.test();
+    Suite { name: "resume", corpus, n_mutants: 2_000, run: resume, bound, repair: None }.test();
 }

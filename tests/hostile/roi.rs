@@ -25,7 +25,7 @@ fn bound(bytes: &[u8]) -> usize {
 #[test]
 fn mutants() {
     let corpus = Corpus { files: fixtures(), words: &[] };
-    Suite { name: "roi", corpus, n_mutants: 60_000, run: targets::roi, bound, repair: None }.test();
+    Suite { name: "roi", corpus, n_mutants: 50_000, run: targets::roi, bound, repair: None }.test();
 }
 
 /// A header of 64 bytes and what follows.

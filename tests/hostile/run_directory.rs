@@ -27,7 +27,7 @@ fn bound(bytes: &[u8]) -> usize {
 fn mutants() {
     assert!(targets::run_directory(&good()), "the good run is good");
     let corpus = Corpus { files: vec![good()], words: &WORDS };
-    Suite { name: "run_directory", corpus, n_mutants: 6_000, run: targets::run_directory, bound, repair: None }.test();
+    Suite { name: "run_directory", corpus, n_mutants: 12_000, run: targets::run_directory, bound, repair: None }.test();
 }
 
 /// Numbers that once made the program panic, or would have had it compute for years.

@@ -24,7 +24,7 @@ pub struct Suite {
     /// The most bytes that reading may hold at once.
     pub bound: fn(&[u8]) -> usize,
     /// Sets right what would have every mutant refused at the door (checksums); half of the mutants are repaired.
-    pub repair: Option<fn(&mut Vec<u8>)>,
+    pub repair: Option<fn(&mut [u8])>,
 }
 
 impl Suite {

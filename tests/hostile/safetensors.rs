@@ -24,7 +24,7 @@ fn checkpoint() -> Vec<u8> {
 }
 
 /// Makes the header's length that of the text in front of the data, which begins behind the last closing brace.
-fn repair(bytes: &mut Vec<u8>) {
+fn repair(bytes: &mut [u8]) {
     let Some(end) = bytes.windows(3).rposition(|w| w == b"]}}") else { return };
     if end >= 8 {
         bytes[..8].copy_from_slice(&((end + 3 - 8) as u64).to_le_bytes());
@@ -35,14 +35,14 @@ fn repair(bytes: &mut Vec<u8>) {
 fn mutants_of_checkpoints() {
     assert!(targets::checkpoint(&checkpoint()), "the good file is good");
     let corpus = Corpus { files: vec![checkpoint(), weights()], words: &[] };
-    Suite { name: "checkpoint", corpus, n_mutants: 4_000, run: targets::checkpoint, bound, repair: Some(repair) }.test();
+    Suite { name: "checkpoint", corpus, n_mutants: 6_000, run: targets::checkpoint, bound, repair: Some(repair) }.test();
 }
 
 #[test]
 fn mutants_of_foreign_weights() {
     assert!(targets::weights(&weights()), "the good file is good");
     let corpus = Corpus { files: vec![weights(), checkpoint()], words: &[] };
-    Suite { name: "weights", corpus, n_mutants: 4_000, run: targets::weights, bound, repair: Some(repair) }.test();
+    Suite { name: "weights", corpus, n_mutants: 6_000, run: targets::weights, bound, repair: Some(repair) }.test();
 }
 
 #[test]

@@ -100,8 +100,10 @@ fn picture(name: &str, bytes: &[u8]) -> bool {
     pages.iter().filter_map(|page| page.as_ref().ok()).for_each(whole);
     let n_pixels: usize = pages.iter().flatten().map(|page| page.width * page.height).sum();
     drop(pages);
-    if n_pixels <= SEARCHED_PIXELS {
-        let (source, _) = Source::of_picture(&path, None).expect("what can be read is a source");
+    // Pages that cannot be counted make no source, though the first may be read.
+    if n_pixels <= SEARCHED_PIXELS
+        && let Ok((source, _)) = Source::of_picture(&path, None)
+    {
         source.sub_images().expect("sub-images");
     }
     true

@@ -114,7 +114,7 @@ fn mutants() {
     // The decoder knows no palettes; what mutants of one become is another matter.
     files.push(palette());
     let corpus = Corpus { files, words: &[] };
-    Suite { name: "tiff", corpus, n_mutants: 12_000, run: targets::tiff, bound, repair: None }.test();
+    Suite { name: "tiff", corpus, n_mutants: 20_000, run: targets::tiff, bound, repair: None }.test();
 }
 
 #[test]
