@@ -5,7 +5,9 @@ use super::runner::Suite;
 use super::targets;
 
 const CALIBRATION: &str = r#"{"point":{"threshold":0.45,"min_area":12,"opening":1,"closing":2,"fill_holes":true},"f_half":0.9,
-"pixel_precision":0.95,"object_precision":null,"min_precision":0.9,"reached":true}"#;
+"pixel_precision":0.95,"object_precision":null,"min_precision":0.9,"reached":true,
+"review":{"threshold":0.2,"object_precision":0.5},
+"curve":[{"threshold":0.45,"pixel_precision":0.95,"pixel_recall":0.8,"object_precision":null,"object_recall":0.5}]}"#;
 
 const SPLITS: &str = r#"{"train":["a","b#1"],"val":["c"],"test":["d"],"by_image":false,"seed":7,"seen":["00ff","a1"]}"#;
 
