@@ -8,16 +8,17 @@ use std::fmt::Write;
 const BLUE: Color = [31, 119, 180];
 const ORANGE: Color = [230, 110, 10];
 
+/// Recall and precision of a threshold, where it has both.
+type Reading = fn(&CurvePoint) -> Option<(f64, f64)>;
+
 /// The curves of pixels and of objects; recall to the right, precision upwards, both from 0 to 1. The chosen threshold is a ring, the
 /// threshold for review a square.
 pub(super) fn svg(calibration: &Calibration) -> String {
     let axes = Axes::new("Precision and recall on the validation series", [0.0, 1.0], [0.0, 1.0]);
-    let pixel = |c: &CurvePoint| c.pixel_recall.zip(c.pixel_precision);
-    let object = |c: &CurvePoint| c.object_recall.zip(c.object_precision);
+    let pixel: Reading = |c| c.pixel_recall.zip(c.pixel_precision);
+    let object: Reading = |c| c.object_recall.zip(c.object_precision);
     let mut inner = axes.grid("recall", "precision");
-    let kinds: [(&str, Color, &dyn Fn(&CurvePoint) -> Option<(f64, f64)>); 2] =
-        [("pixels", BLUE, &pixel), ("objects", ORANGE, &object)];
-    for (i, (name, color, value)) in kinds.into_iter().enumerate() {
+    for (i, (name, color, value)) in [("pixels", BLUE, pixel), ("objects", ORANGE, object)].into_iter().enumerate() {
         let color = hex(color);
         let points: Vec<(f32, [f64; 2])> = calibration
             .curve

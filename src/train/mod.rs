@@ -11,6 +11,7 @@ mod finish;
 mod fit;
 mod order;
 mod progress;
+mod resume;
 mod setup;
 mod state;
 mod store;
@@ -58,8 +59,8 @@ pub fn run(request: &Request, interrupt: &dyn Fn() -> bool) -> Result<Outcome> {
     let (data, organ) = match &resumed {
         Some(run) => {
             let files = RunFiles::new(run);
-            let config = setup::resumed_config(&request.options, &files)?;
-            if setup::is_finished(&files)? {
+            let config = resume::resumed_config(&request.options, &files)?;
+            if resume::is_finished(&files)? {
                 say(&format!("{}: this training is finished; there is nothing to do", run.display()));
                 return Ok(Outcome { run: run.clone(), left_out: Vec::new() });
             }
@@ -83,8 +84,8 @@ pub fn run(request: &Request, interrupt: &dyn Fn() -> bool) -> Result<Outcome> {
 /// As [`run`].
 pub fn run_on(request: &Request, samples: Vec<Sample>, interrupt: &dyn Fn() -> bool) -> Result<PathBuf> {
     match resumed_run(request)? {
-        Some(run) if setup::has_begun(&run) => setup::go_on(request, &run, samples, interrupt).map(|()| run),
-        Some(run) => setup::begin_again(request, &run, samples, interrupt),
+        Some(run) if resume::has_begun(&run) => resume::go_on(request, &run, samples, interrupt).map(|()| run),
+        Some(run) => resume::begin_again(request, &run, samples, interrupt),
         None => setup::begin(request, samples, interrupt),
     }
 }

@@ -22,8 +22,9 @@ use super::{Gray, Grid};
 const USUAL_BONUS: f32 = 2.0;
 /// How much it costs that a border runs around the picture along one axis only.
 const AROUND_COST: f32 = 1.0;
-/// The evidence of a mean seam that is chance (among hundreds of arrangements one fits a single picture a little), and that is none.
-const STRENGTH: (f32, f32) = (0.25, 0.9);
+/// All evidence together that is chance (among hundreds of arrangements one fits a single picture a little), and that is none. Of all
+/// seams together: where speckle meets speckle no single seam says much, but ten that lie evenly do.
+const EVIDENCE: (f32, f32) = (0.25, 1.5);
 /// The most rows and columns at once; a single or double row or column may have more.
 const BOTH_MAX: usize = 12;
 
@@ -58,10 +59,9 @@ pub fn detect(picture: &Gray) -> Detected {
     let n_same = pairs[1..].iter().take_while(is_same).count();
     let mut grid = Grid::from_axes(axis_x, axis_y);
     grid.find_blanks(picture);
-    let n_seams = (axis_x.n + axis_y.n - 2).max(1) as f32;
-    let strength = (best - prior(axis_x, axis_y)) / n_seams;
-    let (weak, strong) = STRENGTH;
-    let is_seen = if grid.origins.len() == 1 { 1.0 } else { ((strength - weak) / (strong - weak)).clamp(0.0, 1.0) };
+    let (chance, sure) = EVIDENCE;
+    let evidence = best - prior(axis_x, axis_y);
+    let is_seen = if grid.origins.len() == 1 { 1.0 } else { ((evidence - chance) / (sure - chance)).clamp(0.0, 1.0) };
     let confidence = (1.0 - (-margin / 2.0).exp()).clamp(0.0, 1.0) * is_seen;
     let repeats = x.repetition(axis_x) + y.repetition(axis_y) > 0.0;
     let reason = describe(&grid, [axis_x, axis_y], repeats, n_same > 0, confidence);

@@ -1,0 +1,157 @@
+//! Going on with a run: what it was configured with, what it was trained on, and where it stands.
+
+use super::config::{Config, Options};
+use super::setup::{Parts, begin, complete, describe, prepare, sort_into_parts};
+use super::state::{Phase, State};
+use super::store::{self, Store};
+use super::{Request, environment};
+use crate::atomic_file;
+use crate::checkpoint::{self, Description, RunFiles};
+use crate::dataset::Sample;
+use crate::dataset::splits::Splits;
+use crate::error::{Error, ErrorKind, Result};
+use crate::terminal::say;
+use std::path::{Path, PathBuf};
+
+/// Settings that may differ when a run goes on: they change no result.
+const FREE_TO_CHANGE: [&str; 3] = ["data", "device", "threads"];
+
+/// Whether anything of a run can be gone on with: a checkpoint with its checksum. Where an epoch is finished, one that is missing or
+/// has lost its checksum is damage, and no reason to begin again.
+pub(super) fn has_begun(run: &Path) -> bool {
+    let files = RunFiles::new(run);
+    let is_whole = |name: &str| checkpoint::stored_checksum(&files.checkpoint(name)).is_ok();
+    ["last", "previous"].into_iter().any(is_whole) || files.log().is_file() || files.checkpoint("best").is_file()
+}
+
+/// Begins a run again that was killed before its first checkpoint was written, with the configuration that it has.
+pub(super) fn begin_again(request: &Request, run: &Path, samples: Vec<Sample>, interrupt: &dyn Fn() -> bool) -> Result<PathBuf> {
+    let files = RunFiles::new(run);
+    let Config { data, device, threads, .. } = resumed_config(&request.options, &files)?;
+    let options = Options::default().over_file(&files.config())?;
+    let options = Options { data: Some(data), device: Some(device), threads: Some(threads), ..options };
+    say(&format!("{}: stopped before its first checkpoint; beginning again", run.display()));
+    begin(&Request { options, ..request.clone() }, samples, interrupt)
+}
+
+/// Goes on with a run.
+pub(super) fn go_on(request: &Request, run: &Path, samples: Vec<Sample>, interrupt: &dyn Fn() -> bool) -> Result<()> {
+    let files = RunFiles::new(run);
+    let config = resumed_config(&request.options, &files)?;
+    let _lock = lock(&files)?;
+    let (saved, state, damage) = store::read_last(&files)?;
+    if let Some(damage) = damage {
+        // The damaged file must not become `previous` with the next save.
+        checkpoint::keep_as(&files.checkpoint("previous"), &files.checkpoint("last"))?;
+        say(&format!("warning: {damage}\n  going on from the checkpoint before it, epoch {}", state.epoch + 1));
+    }
+    check_saved(&config, &saved.description, &state)
+        .map_err(|what| Error::data(files.checkpoint("last"), what).remedy("restore the run from a copy, or train again"))?;
+    let splits = read_splits(&files)?;
+    let parts = sort_into_parts(samples, &splits);
+    check_same_data(&splits, &parts, &config)?;
+    if config.batch > parts.train.len() {
+        let message = format!("a batch of {}, and {} training images", config.batch, parts.train.len());
+        return Err(Error::data(files.config(), message).remedy("restore the file from a copy, or train again"));
+    }
+    let store = Store { files: files.clone(), description: saved.description.clone() };
+    let (mut trainer, val) = prepare(&config, store, state, parts, interrupt)?;
+    store::restore(&mut trainer.engine, &saved, &files)?;
+    drop(saved);
+    environment::warn_of_another_machine(&files, trainer.engine.session().backend());
+    trainer.store.cut_log(&trainer.state)?;
+    if trainer.state.phase != Phase::Done {
+        say(&format!("going on in epoch {}, after step {}", trainer.state.epoch + 1, trainer.state.step));
+    }
+    complete(trainer, &val)
+}
+
+/// A checkpoint that belongs to another configuration cannot be gone on with.
+fn check_saved(config: &Config, saved: &Description, state: &State) -> Result<(), String> {
+    let expected = describe(config, saved.normalization);
+    match *saved == expected {
+        true => state.check(config),
+        false => Err("the checkpoint is of another network, input size or organ than config.toml says".to_string()),
+    }
+}
+
+/// Keeps a second process from training the same run. The lock ends with the process, however that ends.
+pub(super) fn lock(files: &RunFiles) -> Result<std::fs::File> {
+    let path = files.root().join(".lock");
+    let file = std::fs::File::create(&path).map_err(|e| Error::io(ErrorKind::Run, &path, "create the lock", e))?;
+    match file.try_lock() {
+        Err(std::fs::TryLockError::WouldBlock) => Err(Error::usage("another process is training this run")
+            .at(files.root())
+            .remedy("wait for it, stop it, or train into another --out")),
+        // A file system without locks is no reason not to train.
+        _ => {
+            atomic_file::remove_left_over(files.root());
+            atomic_file::remove_left_over(&files.checkpoints());
+            Ok(file)
+        }
+    }
+}
+
+/// Whether a run has everything that a training leaves behind.
+pub(super) fn is_finished(files: &RunFiles) -> Result<bool> {
+    if !has_begun(files.root()) {
+        return Ok(false);
+    }
+    let (_, state, _) = store::read_last(files)?;
+    Ok(state.phase == Phase::Done && files.calibration().is_file() && files.report().is_file())
+}
+
+/// A run's configuration; what is given besides must say the same, but for what changes no result.
+pub(super) fn resumed_config(options: &Options, files: &RunFiles) -> Result<Config> {
+    let path = files.config();
+    if !path.is_file() {
+        return Err(Error::usage("there is no run to go on with: config.toml is missing")
+            .at(files.root())
+            .remedy("give the run's folder with --out, or leave --resume out to begin a training"));
+    }
+    let mut config = Config::read(&path)?;
+    let kept = Options::default().over_file(&path)?.to_table()?;
+    for (name, given) in options.to_table()? {
+        if FREE_TO_CHANGE.contains(&name.as_str()) {
+            continue;
+        }
+        // `auto` and other defaults were resolved when the run began.
+        let is_default = given.as_str() == Some("auto");
+        match kept.get(&name) {
+            Some(kept) if *kept == given || is_default => {}
+            None if given.as_bool() == Some(false) => {}
+            kept => {
+                let kept = kept.map_or("not set".to_string(), ToString::to_string);
+                return Err(Error::usage(format!("--{name} {given} differs from the run's configuration ({kept})"))
+                    .at(path)
+                    .remedy(format!("leave --{name} out to go on with the run, or begin another one in another --out")));
+            }
+        }
+    }
+    config.data = options.data.clone().unwrap_or(config.data);
+    config.device = options.device.clone().unwrap_or(config.device);
+    config.threads = options.threads.unwrap_or(config.threads);
+    Ok(config)
+}
+
+fn read_splits(files: &RunFiles) -> Result<Splits> {
+    let path = files.splits();
+    let text = std::fs::read_to_string(&path).map_err(|e| Error::io(ErrorKind::Data, &path, "read the split", e))?;
+    serde_json::from_str(&text).map_err(|e| Error::data(&path, "not a split that `train` wrote").caused_by(e))
+}
+
+/// A run can only go on with the pictures that it began with.
+fn check_same_data(splits: &Splits, parts: &Parts, config: &Config) -> Result<()> {
+    let hex = |sample: &Sample| sample.digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let mut found: Vec<String> = parts.train.iter().chain(&parts.val).filter(|s| !s.is_blank()).map(hex).collect();
+    let mut expected = splits.seen.clone();
+    found.sort_unstable();
+    expected.sort_unstable();
+    // The split lists a picture once, even where a series holds it twice.
+    found.dedup();
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::data(&config.data, "the pictures are not those that the run began with")
+        .remedy("restore the data, give its new place with --data, or begin another training"))
+}
