@@ -2,7 +2,8 @@
 
 mod layouts;
 mod pictures;
-mod real;
+pub mod real;
+mod tiff;
 
 use image::{GrayImage, Luma};
 use std::path::Path;
