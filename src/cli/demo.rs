@@ -101,7 +101,7 @@ fn train_model(args: &Args, data: &Path, organ: &str, run: &Path) -> Result<()> 
 }
 
 fn settings(args: &Args) -> Settings {
-    Settings { device: "auto".into(), threads: args.threads, threshold: None, min_area: None }
+    Settings::of_models("auto", args.threads)
 }
 
 /// Evaluates each model on its test series and writes `metrics.json`: a report by organ.

@@ -25,6 +25,31 @@ pub struct Settings {
     pub threshold: Option<f32>,
     /// In place of the models' own smallest object, in pixels.
     pub min_area: Option<usize>,
+    /// In place of the models' own radius of the opening, in pixels; 0 for none.
+    pub opening: Option<usize>,
+    /// In place of the models' own radius of the closing, in pixels; 0 for none.
+    pub closing: Option<usize>,
+    /// In place of the models' own choice whether holes are filled.
+    pub fill_holes: Option<bool>,
+}
+
+impl Settings {
+    /// The models' own operating point on `device`.
+    pub fn of_models(device: &str, threads: usize) -> Settings {
+        let device = device.to_string();
+        Settings { device, threads, threshold: None, min_area: None, opening: None, closing: None, fill_holes: None }
+    }
+
+    /// What is set here over `own`.
+    fn over(&self, own: OperatingPoint) -> OperatingPoint {
+        OperatingPoint {
+            threshold: self.threshold.unwrap_or(own.threshold),
+            min_area: self.min_area.unwrap_or(own.min_area),
+            opening: self.opening.unwrap_or(own.opening),
+            closing: self.closing.unwrap_or(own.closing),
+            fill_holes: self.fill_holes.unwrap_or(own.fill_holes),
+        }
+    }
 }
 
 /// The models of one organ, loaded.
@@ -59,12 +84,7 @@ impl Ensemble {
         let networks = models.iter().map(load).collect::<Result<Vec<_>>>()?;
         let leader = leader(&models);
         let mean = models.iter().map(|m| m.calibration.point.threshold).sum::<f32>() / models.len() as f32;
-        let own = models[leader].calibration.point;
-        let point = OperatingPoint {
-            threshold: settings.threshold.unwrap_or(mean),
-            min_area: settings.min_area.unwrap_or(own.min_area),
-            ..own
-        };
+        let point = settings.over(OperatingPoint { threshold: mean, ..models[leader].calibration.point });
         Ok(Ensemble { organ, models, point, networks, leader })
     }
 

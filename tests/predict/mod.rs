@@ -2,6 +2,7 @@
 
 mod archives;
 mod evaluation;
+mod post_processing;
 
 use crate::train::discs;
 use std::path::{Path, PathBuf};
