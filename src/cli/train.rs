@@ -30,7 +30,7 @@ pub(super) struct Args {
     /// Go on with the run in --out.
     #[arg(long)]
     resume: bool,
-    /// First write a sheet of augmented samples with their outlines.
+    /// First write a sheet of augmented samples with their outlines, as the network sees them; not with --resume.
     #[arg(long, value_name = "PNG")]
     preview: Option<PathBuf>,
     /// Exit with 0 even if some pictures or annotations could not be read and were left out.

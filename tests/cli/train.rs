@@ -8,10 +8,11 @@ fn wrong_usage_exits_with_2_and_says_what_to_do() {
     let config = folder.path().join("my.toml");
     std::fs::write(&config, "epoch = 3\n").unwrap();
     let config = config.to_str().unwrap();
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 7] = [
         (&["train"], "--data"),
         (&["train", "--data", "d", "--organ", "heart", "--config", config], "did you mean `epochs`?"),
         (&["train", "--resume"], "--out"),
+        (&["train", "--resume", "--out", "run", "--preview", "sheet.png"], "leave --preview out"),
         (&["train", "--data", "d", "--organ", "heart", "--arch", "huge"], "standard"),
         (&["train", "--data", "d", "--organ", "heart", "--device", "gpu"], "cuda:N"),
         (&["train", "--data", "d", "--organ", "heart", "--epoch", "3"], "--epochs"),
