@@ -14,8 +14,18 @@ use crate::tape::Shape;
 use serde::Serialize;
 use std::time::Instant;
 
+const AFTER_HELP: &str = "\
+Examples:
+  unet-engine bench step --json
+  unet-engine bench step --arch deep --base 64 --size 512 --batch 8 --profile
+  unet-engine bench infer --size 256 --batch 1 --steps 50
+  unet-engine bench augment --threads 2
+
+Images are random, so nothing needs to be at hand. `augment` measures the data pipeline alone; of the network's options it uses none.";
+
 /// Measure this machine's throughput.
 #[derive(clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Args {
     /// What to measure.
     #[arg(value_enum)]

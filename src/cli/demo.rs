@@ -22,6 +22,10 @@ const N_SERIES: usize = 12;
 const SIZE: usize = 96;
 
 const AFTER_HELP: &str = "\
+Examples:
+  unet-engine demo
+  unet-engine demo --out trial --seed 3
+
 DIR then holds data/ (synthetic litters with ROI files), runs/<organ>/ (the three models, each with a report.html), predictions/
 (ROI files, masks and overlays of the litters that no model has seen) and metrics.json.";
 

@@ -111,3 +111,6 @@ fn left_out_error(left_out: &[Error]) -> Result<()> {
     }
     Err(Error::new(ErrorKind::Data, text).remedy("repair or remove them; --keep-going makes this no failure"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,15 +38,6 @@ fn exporting_what_is_no_run_exits_with_3() {
     assert!(!out.exists());
 }
 
-#[test]
-fn help_shows_an_example() {
-    for command in ["train", "export"] {
-        let output = unet_engine(&[command, "--help"]);
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success() && text.contains(&format!("unet-engine {command} --")), "{text}");
-    }
-}
-
 /// Ctrl-C finishes the step, saves and says how to go on; going on reaches the end.
 #[cfg(unix)]
 #[test]
