@@ -1,5 +1,6 @@
 //! The program as a user runs it.
 
+mod commands;
 mod train;
 
 use std::process::{Command, Output};
