@@ -2,6 +2,7 @@
 
 mod archives;
 mod evaluation;
+mod foreign;
 mod post_processing;
 
 use crate::train::discs;
