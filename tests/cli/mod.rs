@@ -1,6 +1,7 @@
 //! The program as a user runs it.
 
 mod commands;
+mod real;
 mod tools;
 mod train;
 
