@@ -1,5 +1,6 @@
 //! Prediction and evaluation as a user runs them: a tiny network, trained on discs, on composites, stacks and broken files.
 
+mod annotations;
 mod archives;
 mod evaluation;
 mod foreign;
