@@ -117,8 +117,10 @@ impl Loader {
         let mut loader = Loader { shared, workers: Vec::new(), current, taken: 0, host_bytes };
         for i in 0..n_workers {
             let (shared, sampler) = (loader.shared.clone(), sampler.clone());
+            // Made here: a thread may start when steps are already running, which allocate nothing.
+            let items = Vec::with_capacity(shared.options.batch);
             let thread = std::thread::Builder::new().name(format!("loader-{i}"));
-            let worker = thread.spawn(move || shared.run(sampler));
+            let worker = thread.spawn(move || shared.run(sampler, items));
             loader.workers.push(worker.map_err(|e| Error::run("cannot start a loader thread").caused_by(e))?);
         }
         Ok(loader)
@@ -194,8 +196,7 @@ impl Shared {
     }
 
     /// A worker's life.
-    fn run(&self, mut sampler: Sampler) {
-        let mut items = Vec::with_capacity(self.options.batch);
+    fn run(&self, mut sampler: Sampler, mut items: Vec<Option<(u32, usize)>>) {
         while let Some((ticket, mut batch)) = self.take(&mut items) {
             let filled = catch_unwind(AssertUnwindSafe(|| self.fill(&mut sampler, &items, &mut batch)));
             let mut state = self.lock();

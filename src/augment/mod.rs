@@ -16,6 +16,6 @@ mod transform;
 pub use config::AugmentConfig;
 pub use loader::{Batch, Loader, LoaderOptions};
 pub use prepare::{Normalization, Prepared, prepare};
-pub use preview::preview;
+pub use preview::{View, preview};
 pub use sampler::{Address, Sampler};
 pub use transform::Transform;

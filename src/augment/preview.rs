@@ -1,4 +1,7 @@
 //! A sheet of augmented samples with outlines: what the network will see, for a person to judge.
+//!
+//! The samples are drawn at the training's own input size and with its seed, since lengths of the augmentation are in pixels of that
+//! input; only then are they enlarged or reduced, pixel by pixel, to a size that can be looked at.
 
 use super::config::AugmentConfig;
 use super::prepare::{Normalization, Prepared};
@@ -7,8 +10,9 @@ use crate::dataset::Sample;
 use crate::error::{Error, Result};
 use std::path::Path;
 
-/// Width and height of a picture on the sheet.
-const CELL: usize = 160;
+/// Smallest and largest side of a picture on the sheet.
+const CELL_MIN: usize = 160;
+const CELL_MAX: usize = 512;
 const GAP: usize = 4;
 const ROWS: usize = 6;
 const COLUMNS: usize = 7;
@@ -17,33 +21,48 @@ const OUTLINE: [u8; 3] = [255, 140, 0];
 /// Padding, which the loss ignores.
 const PADDING: [u8; 3] = [40, 45, 70];
 
-/// Writes a PNG: a row for each of some samples, at the left as it is, beside it as it is augmented in six epochs. Samples that show
-/// the organ come first, spread over the whole list.
+/// How the training sees its samples.
+#[derive(Clone, Copy, Debug)]
+pub struct View {
+    /// Side of the network's input.
+    pub size: usize,
+    pub seed: u64,
+    pub normalization: Normalization,
+}
+
+/// Writes a PNG: a row for each of some samples, at the left as it is, beside it as a training on `samples` sees it in its first six
+/// epochs. Samples that show the organ come first, spread over the whole list.
 ///
 /// # Errors
 /// If there are no samples, if a range of `config` is wrong, or if the file cannot be written.
-pub fn preview(samples: &[Sample], config: &AugmentConfig, normalization: Normalization, path: &Path) -> Result<()> {
+pub fn preview(samples: &[Sample], config: &AugmentConfig, view: View, path: &Path) -> Result<()> {
     config.validate()?;
     let chosen = choose(samples);
     if chosen.is_empty() {
         return Err(Error::run("there are no samples to preview").at(path));
     }
-    let (width, height) = (COLUMNS * (CELL + GAP) + GAP, chosen.len() * (CELL + GAP) + GAP);
+    let View { size, seed, normalization } = view;
+    let mut cell = Cell::new(size, normalization);
+    let pitch = cell.side + GAP;
+    let (width, height) = (COLUMNS * pitch + GAP, chosen.len() * pitch + GAP);
     let mut sheet = vec![0u8; width * height * 3];
-    let size = [CELL, CELL];
-    let mut plain = Sampler::new(size, None, normalization);
-    let mut augmented = Sampler::new(size, Some(config.clone()), normalization);
-    let mut cell = Cell::new();
+    let mut plain = Sampler::new([size; 2], None, normalization);
+    let mut augmented = Sampler::new([size; 2], Some(config.clone()), normalization);
     for (row, &sample) in chosen.iter().enumerate() {
-        let prepared = Prepared::new(&samples[sample], size, normalization, 1);
+        let prepared = Prepared::new(&samples[sample], [size; 2], normalization, 1);
         for column in 0..COLUMNS {
             let sampler = if column == 0 { &mut plain } else { &mut augmented };
-            let address = Address { seed: 0, epoch: column as u32, image: sample as u32 };
+            let address = Address { seed, epoch: column.saturating_sub(1) as u32, image: sample as u32 };
             sampler.fill(&prepared, address, &mut cell.image, &mut cell.target, &mut cell.weight);
-            cell.draw(normalization, &mut sheet, width, [GAP + column * (CELL + GAP), GAP + row * (CELL + GAP)]);
+            cell.draw(&mut sheet, width, [GAP + column * pitch, GAP + row * pitch]);
         }
     }
     write_png(path, &sheet, width, height)
+}
+
+/// Side of a picture on the sheet: a multiple of a small input, so that each of its pixels is seen; a large one reduced.
+fn shown_side(size: usize) -> usize {
+    (size * CELL_MIN.div_ceil(size)).min(CELL_MAX)
 }
 
 /// Up to [`ROWS`] samples, evenly over those that show the organ, or over all if none does.
@@ -54,25 +73,30 @@ fn choose(samples: &[Sample]) -> Vec<usize> {
     (0..n).map(|i| from[i * from.len() / n]).collect()
 }
 
-/// The arrays of one picture of the sheet.
+/// One picture of the sheet.
 struct Cell {
+    /// Side of the arrays, and of what is drawn of them.
+    size: usize,
+    side: usize,
+    normalization: Normalization,
     image: Vec<f32>,
     target: Vec<f32>,
     weight: Vec<f32>,
 }
 
 impl Cell {
-    fn new() -> Cell {
-        let zeros = || vec![0.0; CELL * CELL];
-        Cell { image: zeros(), target: zeros(), weight: zeros() }
+    fn new(size: usize, normalization: Normalization) -> Cell {
+        let zeros = || vec![0.0; size * size];
+        Cell { size, side: shown_side(size), normalization, image: zeros(), target: zeros(), weight: zeros() }
     }
 
     /// Draws the picture in grey and the border pixels of the target in colour.
-    fn draw(&self, normalization: Normalization, sheet: &mut [u8], width: usize, [left, top]: [usize; 2]) {
-        for y in 0..CELL {
-            for x in 0..CELL {
-                let i = y * CELL + x;
-                let grey = ((self.image[i] * normalization.deviation + normalization.mean) * 255.0).clamp(0.0, 255.0) as u8;
+    fn draw(&self, sheet: &mut [u8], width: usize, [left, top]: [usize; 2]) {
+        let Normalization { mean, deviation } = self.normalization;
+        for y in 0..self.side {
+            for x in 0..self.side {
+                let i = self.source(x, y);
+                let grey = ((self.image[i] * deviation + mean) * 255.0).clamp(0.0, 255.0) as u8;
                 let colour = if self.is_outline(x, y) {
                     OUTLINE
                 } else if self.weight[i] == 0.0 {
@@ -86,8 +110,15 @@ impl Cell {
         }
     }
 
+    /// The pixel of the input that is shown at (x, y).
+    fn source(&self, x: usize, y: usize) -> usize {
+        let of = |v: usize| v * self.size / self.side;
+        of(y) * self.size + of(x)
+    }
+
+    /// Outlines are thin whatever the scale.
     fn is_outline(&self, x: usize, y: usize) -> bool {
-        let inside = |x: usize, y: usize| x < CELL && y < CELL && self.target[y * CELL + x] > 0.0;
+        let inside = |x: usize, y: usize| x < self.side && y < self.side && self.target[self.source(x, y)] > 0.0;
         let around = [(x.wrapping_sub(1), y), (x + 1, y), (x, y.wrapping_sub(1)), (x, y + 1)];
         inside(x, y) && !around.into_iter().all(|(x, y)| inside(x, y))
     }

@@ -14,8 +14,18 @@ use crate::tape::Shape;
 use serde::Serialize;
 use std::time::Instant;
 
+const AFTER_HELP: &str = "\
+Examples:
+  unet-engine bench step --json
+  unet-engine bench step --arch deep --base 64 --size 512 --batch 8 --profile
+  unet-engine bench infer --size 256 --batch 1 --steps 50
+  unet-engine bench augment --threads 2
+
+Images are random, so nothing needs to be at hand. `augment` measures the data pipeline alone; of the network's options it uses none.";
+
 /// Measure this machine's throughput.
 #[derive(clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Args {
     /// What to measure.
     #[arg(value_enum)]
@@ -112,12 +122,17 @@ fn no_kernels() -> Error {
         .remedy("use `bench step --profile`: it lists the time and GFLOP/s of every CPU kernel")
 }
 
+/// The most measured steps, and the most threads.
+const STEPS_MAX: usize = 100_000;
+const THREADS_MAX: usize = 1024;
+
 fn check(args: &Args) -> Result<()> {
-    for (name, value) in [("--base", args.base), ("--size", args.size), ("--batch", args.batch), ("--steps", args.steps)] {
-        if value == 0 {
-            return Err(Error::usage(format!("{name} 0: at least 1 is needed")));
+    for (name, value, from, to) in [("--steps", args.steps, 1, STEPS_MAX), ("--threads", args.threads, 0, THREADS_MAX)] {
+        if !(from..=to).contains(&value) {
+            return Err(Error::usage(format!("{name} {value} is not possible")).remedy(format!("use {from} to {to}")));
         }
     }
+    network(args).check_step(args.batch, [args.size; 2])?;
     match args.device.as_str() {
         "auto" | "cpu" => Ok(()),
         device if device == "cuda" || device.starts_with("cuda:") => {
@@ -127,9 +142,13 @@ fn check(args: &Args) -> Result<()> {
     }
 }
 
-fn measure_network(args: &Args, what: &'static str) -> Result<Report> {
+fn network(args: &Args) -> NetworkSpec {
     let levels = args.levels.unwrap_or_else(|| NetworkSpec::default_levels(args.arch));
-    let spec = NetworkSpec { arch: args.arch, base: args.base, levels, channels_in: 1, channels_out: 1 };
+    NetworkSpec { arch: args.arch, base: args.base, levels, channels_in: 1, channels_out: 1 }
+}
+
+fn measure_network(args: &Args, what: &'static str) -> Result<Report> {
+    let spec = network(args);
     let size = [args.size; 2];
     let loss = LossParameters { alpha: 0.5, smooth: 1.0, class_weight: 1.0, focal_gamma: 0.0 };
     let tape = match what {
@@ -164,7 +183,7 @@ fn measure_network(args: &Args, what: &'static str) -> Result<Report> {
         gflop_per_s: flops as f64 / 1e9 / median,
         arch: args.arch,
         base: args.base,
-        levels,
+        levels: spec.levels,
         size: args.size,
         batch: args.batch,
         steps: args.steps,
@@ -200,8 +219,18 @@ fn median(sorted: &[f64]) -> f64 {
 
 /// The most memory that the process ever held, as Linux counts it; `None` on other systems.
 fn peak_rss_bytes() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/status").ok()?;
-    let kib = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    in_proc("/proc/self/status", "VmHWM:")
+}
+
+/// Memory that can be had without swapping, as Linux counts it; `None` on other systems.
+fn available_bytes() -> Option<u64> {
+    in_proc("/proc/meminfo", "MemAvailable:")
+}
+
+/// The value of a line like `VmHWM:   1234 kB`, in bytes.
+fn in_proc(file: &str, key: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let kib = text.lines().find_map(|line| line.strip_prefix(key)?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
     kib.map(|kib| kib * 1024)
 }
 

@@ -22,6 +22,10 @@ const N_SERIES: usize = 12;
 const SIZE: usize = 96;
 
 const AFTER_HELP: &str = "\
+Examples:
+  unet-engine demo
+  unet-engine demo --out trial --seed 3
+
 DIR then holds data/ (synthetic litters with ROI files), runs/<organ>/ (the three models, each with a report.html), predictions/
 (ROI files, masks and overlays of the litters that no model has seen) and metrics.json.";
 
@@ -101,7 +105,7 @@ fn train_model(args: &Args, data: &Path, organ: &str, run: &Path) -> Result<()> 
 }
 
 fn settings(args: &Args) -> Settings {
-    Settings { device: "auto".into(), threads: args.threads, threshold: None, min_area: None }
+    Settings::of_models("auto", args.threads)
 }
 
 /// Evaluates each model on its test series and writes `metrics.json`: a report by organ.
@@ -141,11 +145,15 @@ impl Follow for Silent {
 fn print_results(args: &Args, reports: &BTreeMap<String, Report>, started: Instant) -> Result<()> {
     let number = |value: Option<f64>| value.map_or_else(|| "-".to_string(), |v| format!("{v:.3}"));
     print_line("on litters that no model has seen:")?;
-    print_line(&format!("{:9} {:>6} {:>10} {:>7} {:>17}", "", "Dice", "precision", "recall", "object precision"))?;
+    print_line(&format!(
+        "{:9} {:>10} {:>9} {:>15} {:>12} {:>16}",
+        "", "pixel Dice", "mean Dice", "pixel precision", "pixel recall", "object precision"
+    ))?;
     for (organ, report) in reports {
         let (pixel, object) = (&report.evaluation.pixel, &report.evaluation.object);
-        let [dice, precision, recall] = [pixel.dice, pixel.precision, pixel.recall].map(number);
-        print_line(&format!("{organ:9} {dice:>6} {precision:>10} {recall:>7} {:>17}", number(object.precision)))?;
+        let values = [pixel.dice, report.evaluation.mean_dice, pixel.precision, pixel.recall, object.precision];
+        let [dice, mean_dice, precision, recall, object_precision] = values.map(number);
+        print_line(&format!("{organ:9} {dice:>10} {mean_dice:>9} {precision:>15} {recall:>12} {object_precision:>16}"))?;
     }
     print_line(&format!("done in {:.0} s", started.elapsed().as_secs_f64()))?;
     let out = args.out.display();

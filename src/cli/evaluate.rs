@@ -10,8 +10,14 @@ use crate::terminal::{say, say_warnings};
 use std::path::PathBuf;
 
 const AFTER_HELP: &str = "\
+Examples:
+  unet-engine evaluate --model runs/heart --data litters
+  unet-engine evaluate --model runs/heart --model runs/heart-deep --data other-litters --json
+  unet-engine evaluate --model runs/heart --data litters --split val --threshold 0.8
+
 On the data that the model was trained with, its test series are used (or, with --split val, its validation series; series added
-since are left out); on other data all series. A picture that a model was trained on is refused. `pixel` is pooled over all sub-images in their own pixels;
+since are left out); on other data all series. A picture that a model was trained on is refused. `pixel` is pooled over all
+sub-images in their own pixels; `mean_dice` is the mean of the sub-images that hold the organ;
 `object` counts an object as found at an intersection over union of at least 0.5.";
 
 /// Dice, precision, recall and IoU of models on annotated series.

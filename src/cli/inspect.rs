@@ -9,8 +9,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::terminal::say;
 use std::path::{Path, PathBuf};
 
+const AFTER_HELP: &str = "\
+Examples:
+  unet-engine inspect litters
+  unet-engine inspect usgra/dataset.toml --json";
+
 /// Say what a data folder holds and what looks wrong.
 #[derive(clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Args {
     /// The data folder, or a dataset.toml that names it
     data: PathBuf,

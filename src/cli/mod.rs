@@ -19,7 +19,8 @@ mod train;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::terminal::say;
-use clap::{Parser, Subcommand};
+use crate::train::config::say_default;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -57,7 +58,7 @@ enum Command {
 
 /// Runs the program: parses the command line, executes the command, prints the error.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
     match dispatch(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -65,6 +66,11 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.kind().exit_code())
         }
     }
+}
+
+/// The command line's description.
+fn command() -> clap::Command {
+    Cli::command().mut_subcommand("train", |train| train.mut_args(say_default))
 }
 
 fn dispatch(command: Command) -> Result<()> {
@@ -109,3 +115,6 @@ fn left_out_error(left_out: &[Error]) -> Result<()> {
     }
     Err(Error::new(ErrorKind::Data, text).remedy("repair or remove them; --keep-going makes this no failure"))
 }
+
+#[cfg(test)]
+mod tests;

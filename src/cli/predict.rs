@@ -13,6 +13,7 @@ Examples:
   unet-engine predict --model runs/heart litter-12.tif --out predictions
   unet-engine predict --model runs/heart --model runs/liver --model runs/placenta new-series/ --out predictions
   unet-engine predict --model runs/heart litter-13.png --grid 5x7 --border 2 --out predictions
+  unet-engine predict --model runs/heart litter-13.png --min-area 40 --closing 2 --out predictions
 
 Models of the same organ form an ensemble. For each series there are <organ>_RoiSet.zip (coordinates of the sub-images, with
 stack positions for stacks and for the stack that a composite makes), <organ>_composite_RoiSet.zip (where they lie in a
@@ -48,6 +49,9 @@ pub(super) struct Args {
     json: bool,
 }
 
+/// The largest radius of opening and closing; the work grows with its square.
+const RADIUS_MAX: i64 = 64;
+
 /// Options that prediction and evaluation share.
 #[derive(clap::Args)]
 pub(super) struct Inference {
@@ -57,6 +61,15 @@ pub(super) struct Inference {
     /// Smallest object, in pixels [default: chosen on the model's validation series].
     #[arg(long, value_name = "PIXELS")]
     min_area: Option<usize>,
+    /// Radius in pixels of an opening, which removes what is thinner; 0 for none [default: chosen on the model's validation series].
+    #[arg(long, value_name = "R", value_parser = clap::value_parser!(u16).range(..=RADIUS_MAX))]
+    opening: Option<u16>,
+    /// Radius in pixels of a closing, which fills gaps that are narrower; 0 for none [default: the model's own: 0].
+    #[arg(long, value_name = "R", value_parser = clap::value_parser!(u16).range(..=RADIUS_MAX))]
+    closing: Option<u16>,
+    /// Fill the holes of objects [default: the model's own: true].
+    #[arg(long, value_name = "true|false")]
+    fill_holes: Option<bool>,
     /// auto, cpu, cuda or cuda:N.
     #[arg(long, default_value = "auto")]
     device: String,
@@ -67,7 +80,14 @@ pub(super) struct Inference {
 
 impl Inference {
     pub(super) fn settings(&self) -> Settings {
-        Settings { device: self.device.clone(), threads: self.threads, threshold: self.threshold, min_area: self.min_area }
+        Settings {
+            threshold: self.threshold,
+            min_area: self.min_area,
+            opening: self.opening.map(usize::from),
+            closing: self.closing.map(usize::from),
+            fill_holes: self.fill_holes,
+            ..Settings::of_models(&self.device, self.threads)
+        }
     }
 }
 

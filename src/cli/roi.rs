@@ -9,8 +9,23 @@ use crate::terminal::say;
 use image::ImageEncoder;
 use std::path::{Path, PathBuf};
 
+const AFTER_HELP: &str = "\
+Examples:
+  unet-engine roi info heart_RoiSet.zip
+  unet-engine roi mask heart_RoiSet.zip --size 512x384 --out heart.png";
+
+const AFTER_HELP_INFO: &str = "\
+Examples:
+  unet-engine roi info hearts/sub_01.roi hearts/sub_02.roi
+  unet-engine roi info heart_RoiSet.zip --json";
+
+const AFTER_HELP_MASK: &str = "\
+Example:
+  unet-engine roi mask hearts/sub_01.roi --size 512x384 --out sub_01.png";
+
 /// Read ImageJ ROI files.
 #[derive(clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -19,6 +34,7 @@ pub(super) struct Args {
 #[derive(clap::Subcommand)]
 enum Command {
     /// List what is in .roi files and RoiSet.zip archives
+    #[command(after_help = AFTER_HELP_INFO)]
     Info {
         /// .roi or .zip files
         #[arg(required = true, value_name = "FILE")]
@@ -28,6 +44,7 @@ enum Command {
         json: bool,
     },
     /// Write the mask that ImageJ would fill, 0 and 255, all ROIs of the file together
+    #[command(after_help = AFTER_HELP_MASK)]
     Mask {
         /// A .roi or .zip file
         file: PathBuf,

@@ -130,12 +130,7 @@ fn train_and_judge(request: &Request, options: &Options, data: &Path, run: &Path
             .remedy("go on with the same command and --resume"),
         _ => error,
     })?;
-    let settings = Settings {
-        device: options.device.clone().unwrap_or_else(|| "auto".into()),
-        threads: options.threads.unwrap_or(0),
-        threshold: None,
-        min_area: None,
-    };
+    let settings = Settings::of_models(options.device.as_deref().unwrap_or("auto"), options.threads.unwrap_or(0));
     let models = vec![run.to_path_buf()];
     let request = evaluate::Request { models, data: data.to_path_buf(), part: Part::Test, settings };
     let evaluate::Outcome { report, counts, .. } = evaluate::run(&request, |_, _| {})?;

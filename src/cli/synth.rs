@@ -5,8 +5,15 @@ use crate::error::Result;
 use crate::terminal::say;
 use std::path::PathBuf;
 
+const AFTER_HELP: &str = "\
+Examples:
+  unet-engine synth --out litters
+  unet-engine synth --out litters --series 3 --seed 7 --size 64 --composite stack
+  unet-engine synth --out lab --layout lab";
+
 /// Write a synthetic data set with ROI annotations.
 #[derive(clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Args {
     /// Folder to write to; must be empty or not there yet.
     #[arg(long)]

@@ -34,7 +34,7 @@ pub(super) struct Args {
     /// Go on with the run in --out.
     #[arg(long)]
     resume: bool,
-    /// First write a sheet of augmented samples with their outlines.
+    /// First write a sheet of augmented samples with their outlines, as the network sees them; not with --resume.
     #[arg(long, value_name = "PNG")]
     preview: Option<PathBuf>,
     /// Cross-validation: K trainings below --out, each with other test series, and what they reach together.

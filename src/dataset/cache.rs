@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
 /// Changes whenever the format or the meaning of what is stored does.
-const MAGIC: &[u8; 16] = b"unet-eng-samples";
+const MAGIC: &[u8; 16] = b"unet-engine-data";
 
 /// The cache folder: `UNET_ENGINE_CACHE`, else `XDG_CACHE_HOME/unet-engine`, else `HOME/.cache/unet-engine`. `None` without any.
 pub fn folder() -> Option<PathBuf> {

@@ -4,6 +4,7 @@ mod directory;
 pub mod grid;
 pub mod letterbox;
 pub mod read;
+mod tiff_page;
 
 /// A grey picture: intensities as stored (8 bit: 0 to 255, 16 bit: 0 to 65535; RGB by luminance), row by row.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,6 +4,7 @@
 //! grey picture stored as RGB keeps its values exactly. Alpha is ignored. A header that promises more than the limits below, or
 //! more than a file of this length can hold, is refused before anything of that size is allocated.
 
+use super::tiff_page::{self, Meaning, Patched};
 use super::{Gray, directory};
 use crate::error::{Error, ErrorKind, Result};
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
@@ -75,7 +76,7 @@ pub fn size(path: &Path) -> Result<[usize; 2]> {
 /// length can hold.
 pub fn read(path: &Path) -> Result<Gray> {
     if is_tiff(path) {
-        read_tiff_page(path, &mut tiff_decoder(path)?, &mut file_bytes(path)?)
+        read_tiff_page(path, &mut tiff_decoder(path)?, 0, Meaning::Intensities, &mut file_bytes(path)?)
     } else {
         decode_image(path).and_then(|i| luminance(path, &i))
     }
@@ -90,12 +91,16 @@ pub fn read_pages(path: &Path) -> Result<Vec<Result<Gray>>> {
     if !is_tiff(path) {
         return Ok(vec![Ok(read(path)?)]);
     }
+    read_tiff_pages(path, Meaning::Intensities)
+}
+
+fn read_tiff_pages(path: &Path, meaning: Meaning) -> Result<Vec<Result<Gray>>> {
     let mut decoder = tiff_decoder(path)?;
     let mut unclaimed = file_bytes(path)?;
-    let mut pages = vec![read_tiff_page(path, &mut decoder, &mut unclaimed)];
+    let mut pages = vec![read_tiff_page(path, &mut decoder, 0, meaning, &mut unclaimed)];
     while decoder.more_images() && pages.len() < PAGES_MAX {
         match decoder.next_image() {
-            Ok(()) => pages.push(read_tiff_page(path, &mut decoder, &mut unclaimed)),
+            Ok(()) => pages.push(read_tiff_page(path, &mut decoder, pages.len(), meaning, &mut unclaimed)),
             Err(e) => {
                 pages.push(Err(broken(path, &format!("page {} of a TIFF", pages.len() + 1), e)));
                 break;
@@ -105,11 +110,15 @@ pub fn read_pages(path: &Path) -> Result<Vec<Result<Gray>>> {
     Ok(pages)
 }
 
-/// Reads a mask picture: the numbers as stored, for palette PNGs the palette's indices (not its colours), row by row.
+/// Reads a mask picture: the numbers as stored, row by row. Of a palette these are the indices (not the colours), of a TIFF whose 0 is
+/// white (ImageJ's inverting look-up table) what is stored (not what is shown).
 ///
 /// # Errors
 /// As for [`read`].
 pub fn read_labels(path: &Path) -> Result<Vec<Result<Gray>>> {
+    if is_tiff(path) {
+        return read_tiff_pages(path, Meaning::Labels);
+    }
     if extension(path).as_deref() != Some("png") {
         return read_pages(path);
     }
@@ -234,7 +243,7 @@ fn rec601(r: f32, g: f32, b: f32) -> f32 {
     ((299.0 * f64::from(r) + 587.0 * f64::from(g) + 114.0 * f64::from(b)) / 1000.0) as f32
 }
 
-fn tiff_decoder(path: &Path) -> Result<Decoder<BufReader<File>>> {
+fn tiff_decoder(path: &Path) -> Result<Decoder<Patched<BufReader<File>>>> {
     // A strip or tile may be larger than the picture that it is part of.
     let possible = file_bytes(path)?.saturating_mul(MOST_PACKED).max(ALWAYS_ALLOWED).min(PAGE_BYTES_MAX as u64) as usize;
     let mut limits = tiff::decoder::Limits::default();
@@ -245,28 +254,38 @@ fn tiff_decoder(path: &Path) -> Result<Decoder<BufReader<File>>> {
         return Err(broken(path, "a TIFF", format!("its tag {tag} claims {count} values, which the file cannot hold")));
     }
     file.rewind().map_err(|e| Error::io(ErrorKind::Data, path, "read the picture", e))?;
+    let file = Patched::new(file);
     let decoder = Decoder::new(file).map_err(|e| broken(path, "a TIFF", e))?;
     Ok(decoder.with_limits(limits))
 }
 
-/// The decoder's current page as grey intensities. `unclaimed` are the bytes of the file that no page before it says to be its own.
-fn read_tiff_page<R: Read + Seek>(path: &Path, decoder: &mut Decoder<R>, unclaimed: &mut u64) -> Result<Gray> {
+/// The decoder's current page, number `index` of the file, as grey intensities or as labels. `unclaimed` are the bytes of the file that
+/// no page before it says to be its own.
+fn read_tiff_page<R: Read + Seek>(
+    path: &Path,
+    decoder: &mut Decoder<Patched<R>>,
+    index: usize,
+    meaning: Meaning,
+    unclaimed: &mut u64,
+) -> Result<Gray> {
+    let has_palette = tiff_page::take_palette(decoder, index).map_err(|e| broken(path, "a TIFF header", e))?;
     let (width, height) = decoder.dimensions().map_err(|e| broken(path, "a TIFF header", e))?;
     let color = decoder.colortype().map_err(|e| broken(path, "a TIFF header", e))?;
     let bits = usize::from(color.num_samples()) * usize::from(color.bit_depth());
     check_size(path, width, height, bits.div_ceil(8))?;
     let n_packed = claim(path, decoder, unclaimed)?;
     check_packed(path, [width, height], bits, n_packed, ALWAYS_ALLOWED_PAGE)?;
-    let data = decoder.read_image().map_err(|e| broken(path, "a TIFF page of 8- or 16-bit grey, RGB or 32-bit float", e))?;
+    let page = tiff_page::read(decoder, meaning);
+    let page = page.map_err(|e| broken(path, "a TIFF page of 8- or 16-bit grey, RGB or 32-bit float", e))?;
     let (width, height) = (width as usize, height as usize);
-    let samples = tiff_samples(path, data)?;
+    let samples = tiff_page::interleaved(tiff_samples(path, page.data)?, page.n_planes);
     let n_samples = samples.len() / (width * height);
     if samples.len() != width * height * n_samples || n_samples == 0 {
         let message = format!("expected {} pixels, found {} numbers", width * height, samples.len());
         return Err(Error::data(path, message).remedy("save it in Fiji as 8- or 16-bit grey or RGB TIFF"));
     }
-    if let tiff::ColorType::Palette(bits) = color {
-        return Ok(Gray::new(width, height, through_palette(path, decoder, bits, &samples)?));
+    if has_palette && meaning == Meaning::Intensities {
+        return Ok(Gray::new(width, height, through_palette(path, decoder, color.bit_depth(), &samples)?));
     }
     if samples.iter().any(|v| !v.is_finite()) {
         return Err(Error::data(path, "expected finite intensities, found NaN or infinity")
@@ -312,7 +331,8 @@ fn through_palette<R: Read + Seek>(path: &Path, decoder: &mut Decoder<R>, bits: 
     let map = decoder.get_tag_u16_vec(Tag::ColorMap).map_err(|e| broken(path, "a palette TIFF's colour map", e))?;
     let n_colors = 1usize << bits.min(16);
     if map.len() != 3 * n_colors {
-        return Err(Error::data(path, format!("expected {} entries in the colour map, found {}", 3 * n_colors, map.len())));
+        let message = format!("expected {} entries in the colour map, found {}", 3 * n_colors, map.len());
+        return Err(Error::data(path, message).remedy("in Fiji: Image > Type > 8-bit, then save again"));
     }
     let level = |i: usize| f32::from(map[i] >> 8);
     let gray: Vec<f32> = (0..n_colors).map(|i| rec601(level(i), level(i + n_colors), level(i + 2 * n_colors))).collect();

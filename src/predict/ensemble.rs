@@ -26,6 +26,31 @@ pub struct Settings {
     pub threshold: Option<f32>,
     /// In place of the models' own smallest object, in pixels.
     pub min_area: Option<usize>,
+    /// In place of the models' own radius of the opening, in pixels; 0 for none.
+    pub opening: Option<usize>,
+    /// In place of the models' own radius of the closing, in pixels; 0 for none.
+    pub closing: Option<usize>,
+    /// In place of the models' own choice whether holes are filled.
+    pub fill_holes: Option<bool>,
+}
+
+impl Settings {
+    /// The models' own operating point on `device`.
+    pub fn of_models(device: &str, threads: usize) -> Settings {
+        let device = device.to_string();
+        Settings { device, threads, threshold: None, min_area: None, opening: None, closing: None, fill_holes: None }
+    }
+
+    /// What is set here over `own`.
+    fn over(&self, own: OperatingPoint) -> OperatingPoint {
+        OperatingPoint {
+            threshold: self.threshold.unwrap_or(own.threshold),
+            min_area: self.min_area.unwrap_or(own.min_area),
+            opening: self.opening.unwrap_or(own.opening),
+            closing: self.closing.unwrap_or(own.closing),
+            fill_holes: self.fill_holes.unwrap_or(own.fill_holes),
+        }
+    }
 }
 
 /// What was found in one sub-image.
@@ -71,15 +96,10 @@ impl Ensemble {
         let networks = models.iter().map(load).collect::<Result<Vec<_>>>()?;
         let leader = leader(&models);
         let mean = models.iter().map(|m| m.calibration.point.threshold).sum::<f32>() / models.len() as f32;
-        let own = models[leader].calibration.point;
-        let point = OperatingPoint {
-            threshold: settings.threshold.unwrap_or(mean),
-            min_area: settings.min_area.unwrap_or(own.min_area),
-            ..own
-        };
-        let is_point_given = settings.threshold.is_some() || settings.min_area.is_some();
+        let own = OperatingPoint { threshold: mean, ..models[leader].calibration.point };
+        let point = settings.over(own);
         let review = mean_review(&models, leader).filter(|review| review.threshold < point.threshold);
-        Ok(Ensemble { organ, models, point, review, is_point_given, networks, leader })
+        Ok(Ensemble { organ, models, point, review, is_point_given: point != own, networks, leader })
     }
 
     /// The members' names, joined by `+`.

@@ -35,6 +35,9 @@ pub struct Report {
     pub evaluation: Evaluation,
     pub threshold: f32,
     pub min_area: usize,
+    pub opening: usize,
+    pub closing: usize,
+    pub fill_holes: bool,
     pub series: Vec<SeriesEvaluation>,
     /// Annotated series that came to the run's own data after its split was written: no part of the answer.
     pub series_not_in_split: Vec<String>,
@@ -80,6 +83,9 @@ pub fn run(request: &Request, mut progress: impl FnMut(usize, usize)) -> Result<
         evaluation: evaluate(&counts),
         threshold: ensemble.point.threshold,
         min_area: ensemble.point.min_area,
+        opening: ensemble.point.opening,
+        closing: ensemble.point.closing,
+        fill_holes: ensemble.point.fill_holes,
         series: by_series(&chosen, &counts),
         series_not_in_split: if split == "all" { Vec::new() } else { not_in_split(&ensemble, &samples) },
     };

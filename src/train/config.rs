@@ -4,14 +4,17 @@
 //! every value in place. A run's `config.toml` is a `Config`, and can be given to `--config` again.
 
 mod options;
+mod recipe;
 
 pub use options::{Instances, Options, required};
+pub use recipe::say_default;
 
 use crate::augment::AugmentConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Arch, MAX_BATCH, NetworkSpec};
 use crate::ops::assign::{Assignment, MAX_CHANNELS};
 use crate::ops::dice_bce::LossParameters;
+use recipe::Recipe;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -131,11 +134,10 @@ impl Config {
         // A run may be resumed from another folder.
         let data = std::path::absolute(&data).unwrap_or(data);
         let preset = options.preset.unwrap_or_default();
-        let quick = preset == Preset::Quick;
+        let recipe = Recipe::of(preset);
         let arch = options.arch.unwrap_or_else(|| default_arch(&organ));
         let levels = options.levels.unwrap_or_else(|| NetworkSpec::default_levels(arch));
         let no_augment = options.no_augment.unwrap_or(false);
-        let size_max = if quick { QUICK_SIZE_MAX } else { SIZE_MAX };
         let config = Config {
             data,
             organ,
@@ -144,20 +146,20 @@ impl Config {
             init: options.init.clone(),
             device: options.device.clone().unwrap_or_else(|| "auto".into()),
             seed: options.seed.unwrap_or(0),
-            base: options.base.unwrap_or(if quick { QUICK_BASE } else { BASE }),
+            base: options.base.unwrap_or(recipe.base),
             levels,
-            size: options.size.unwrap_or_else(|| default_size(facts.median_side, levels, size_max)),
-            batch: options.batch.unwrap_or(8.min(facts.n_train.max(1))),
-            epochs: options.epochs.unwrap_or(if quick { 12 } else { 100 }),
-            fine_tune_epochs: options.fine_tune_epochs.unwrap_or(if quick { 0 } else { 15 }),
-            lr: options.lr.unwrap_or(if quick { 3e-3 } else { 1e-4 }),
-            schedule: options.schedule.unwrap_or(if quick { Schedule::Cosine } else { Schedule::Plateau }),
-            fine_tune_lr: options.fine_tune_lr.unwrap_or(1e-5),
-            plateau_patience: options.plateau_patience.unwrap_or(5),
-            stop_patience: options.stop_patience.unwrap_or(10),
-            alpha: options.alpha.unwrap_or(0.5),
-            class_weight: options.class_weight.unwrap_or(1.0),
-            focal_gamma: options.focal_gamma.unwrap_or(0.0),
+            size: options.size.unwrap_or_else(|| default_size(facts.median_side, levels, recipe.size_max)),
+            batch: options.batch.unwrap_or(recipe.batch.min(facts.n_train.max(1))),
+            epochs: options.epochs.unwrap_or(recipe.epochs),
+            fine_tune_epochs: options.fine_tune_epochs.unwrap_or(recipe.fine_tune_epochs),
+            lr: options.lr.unwrap_or(recipe.lr),
+            schedule: options.schedule.unwrap_or(recipe.schedule),
+            fine_tune_lr: options.fine_tune_lr.unwrap_or(recipe.fine_tune_lr),
+            plateau_patience: options.plateau_patience.unwrap_or(recipe.plateau_patience),
+            stop_patience: options.stop_patience.unwrap_or(recipe.stop_patience),
+            alpha: options.alpha.unwrap_or(recipe.alpha),
+            class_weight: options.class_weight.unwrap_or(recipe.class_weight),
+            focal_gamma: options.focal_gamma.unwrap_or(recipe.focal_gamma),
             instances: match options.instances {
                 None | Some(Instances::Auto) => AUTO_INSTANCES,
                 Some(Instances::Count(count)) => count,

@@ -91,6 +91,10 @@ pub fn run_on(request: &Request, samples: Vec<Sample>, interrupt: &dyn Fn() -> b
 }
 
 fn resumed_run(request: &Request) -> Result<Option<PathBuf>> {
+    if request.resume && request.preview.is_some() {
+        return Err(Error::usage("--preview shows what a training will see before it begins, and --resume goes on with one")
+            .remedy("leave --preview out, or give it where a training begins, with another --out"));
+    }
     match (request.resume, &request.out) {
         (false, _) => Ok(None),
         (true, Some(run)) => Ok(Some(Path::to_path_buf(run))),

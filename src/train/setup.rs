@@ -53,7 +53,8 @@ pub(super) fn begin(request: &Request, samples: Vec<Sample>, interrupt: &dyn Fn(
     let normalization = Normalization::of(&parts.train);
     if let Some(path) = &request.preview {
         let augment = config.augment.clone().unwrap_or_else(augment::AugmentConfig::none);
-        augment::preview(&parts.train, &augment, normalization, path)?;
+        let view = augment::View { size: config.size, seed: config.seed, normalization };
+        augment::preview(&parts.train, &augment, view, path)?;
         say(&format!("preview of the augmented samples: {}", path.display()));
     }
     let description = describe(&config, normalization);

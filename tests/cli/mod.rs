@@ -1,8 +1,11 @@
 //! The program as a user runs it.
 
+mod commands;
 mod crashes;
 mod exit_codes;
+mod real;
 mod tiny;
+mod tools;
 mod train;
 
 use std::process::{Command, Output};

@@ -4,7 +4,8 @@ mod draft;
 mod layouts;
 mod numbers;
 mod pictures;
-mod real;
+pub mod real;
+mod tiff;
 
 use image::{GrayImage, Luma};
 use std::path::Path;

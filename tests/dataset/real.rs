@@ -5,7 +5,7 @@ use unet_engine::dataset::manifest::Coordinates;
 use unet_engine::dataset::{Dataset, Source, load};
 use unet_engine::image::{grid, read};
 
-fn shared(name: &str) -> Option<PathBuf> {
+pub fn shared(name: &str) -> Option<PathBuf> {
     let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().map(|p| p.join("shared/data"));
     let given = std::env::var_os("UNET_ENGINE_SHARED_DATA").map(PathBuf::from);
     let found = given.or(beside).map(|root| root.join(name)).filter(|path| path.is_dir());

@@ -1,7 +1,10 @@
 //! Prediction and evaluation as a user runs them: a tiny network, trained on discs, on composites, stacks and broken files.
 
+mod annotations;
 mod archives;
 mod evaluation;
+mod foreign;
+mod post_processing;
 
 use crate::train::discs;
 use std::path::{Path, PathBuf};

@@ -73,7 +73,7 @@ fn compare(folder: &Path, expected: &Value) -> Vec<String> {
 }
 
 /// Lengths of runs outside and inside in turn, row by row through the box, beginning outside.
-fn runs_of(roi: &Roi) -> Vec<u64> {
+pub(super) fn runs_of(roi: &Roi) -> Vec<u64> {
     let b = roi.bounds;
     let mask = roi.fill(b.width as usize, b.height as usize, -b.left, -b.top);
     let (mut runs, mut current, mut length) = (Vec::new(), 0, 0);

@@ -3,6 +3,7 @@
 mod archives;
 mod command;
 mod expected;
+pub mod foreign;
 mod hostile;
 mod judge;
 mod round_trips;

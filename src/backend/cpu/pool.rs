@@ -43,6 +43,8 @@ impl Pool {
             rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("cpu-{i}")).build().map_err(|e| {
                 Error::device("cannot start the threads of the CPU backend").caused_by(e).remedy("use fewer --threads")
             })?;
+        // A thread allocates when it starts, which must not happen between the steps of a run: wait for all of them.
+        pool.broadcast(|_| ());
         let desk = Arc::new(Desk { state: Mutex::new(State::Idle), changed: Condvar::new() });
         let served = Arc::clone(&desk);
         pool.spawn(move || served.serve());

@@ -1,6 +1,6 @@
 //! `bench augment`: how many images a second the data pipeline prepares.
 
-use super::{Args, median, peak_rss_bytes};
+use super::{Args, available_bytes, median, peak_rss_bytes};
 use crate::augment::{AugmentConfig, Loader, LoaderOptions, Normalization};
 use crate::cli::{print_json, print_line};
 use crate::dataset::Sample;
@@ -27,9 +27,9 @@ struct Report {
     /// All host buffers of the pipeline.
     arena_bytes: usize,
     peak_rss_bytes: Option<u64>,
-    /// No network takes part: null, so that all measurements have the same keys.
-    arch: Option<Arch>,
-    base: Option<usize>,
+    /// As given: no network takes part, but all measurements have the same keys.
+    arch: Arch,
+    base: usize,
     size: usize,
     batch: usize,
     steps: usize,
@@ -42,6 +42,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         n => n,
     };
+    check_memory(args, workers)?;
     let options = LoaderOptions {
         batch: args.batch,
         size: [args.size; 2],
@@ -53,11 +54,16 @@ pub(super) fn run(args: &Args) -> Result<()> {
     };
     let samples = (0..N_SAMPLES).map(|i| sample(args, i)).collect();
     let mut loader = Loader::new(Arc::new(samples), options)?;
-    let order: Vec<(u32, usize)> =
-        (0..(WARM_UP + args.steps) * args.batch).map(|i| ((i / N_SAMPLES) as u32, i % N_SAMPLES)).collect();
-    loader.enqueue(&order);
+    let mut order = (0..).map(|i: u64| ((i / N_SAMPLES as u64) as u32, (i % N_SAMPLES as u64) as usize));
+    let mut batch = Vec::with_capacity(args.batch);
+    // Enough for every worker to have work, never all steps at once.
+    let ahead = WARM_UP + workers;
+    for _ in 0..ahead {
+        enqueue(&mut loader, &mut order, &mut batch, args.batch);
+    }
     for _ in 0..WARM_UP {
         next(&mut loader)?;
+        enqueue(&mut loader, &mut order, &mut batch, args.batch);
     }
     let start = Instant::now();
     let mut seconds = Vec::with_capacity(args.steps);
@@ -65,6 +71,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         let start = Instant::now();
         next(&mut loader)?;
         seconds.push(start.elapsed().as_secs_f64());
+        enqueue(&mut loader, &mut order, &mut batch, args.batch);
     }
     let elapsed = start.elapsed().as_secs_f64();
     seconds.sort_by(f64::total_cmp);
@@ -74,8 +81,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
         step_ms_median: median(&seconds) * 1e3,
         arena_bytes: loader.host_bytes(),
         peak_rss_bytes: peak_rss_bytes(),
-        arch: None,
-        base: None,
+        arch: args.arch,
+        base: args.base,
         size: args.size,
         batch: args.batch,
         steps: args.steps,
@@ -94,6 +101,29 @@ pub(super) fn run(args: &Args) -> Result<()> {
         1e3 * elapsed / args.steps as f64,
         report.arena_bytes >> 20
     ))
+}
+
+/// Refuses batches that this machine has no memory for: buffers that cannot be allocated would end the program.
+fn check_memory(args: &Args, workers: usize) -> Result<()> {
+    // Image, target and weight, in a buffer for each worker, one that is ready and one that is taken; and the samples, each as a picture,
+    // prepared, and as a mask.
+    let in_batches = (workers + 2) * args.batch * 3 * size_of::<f32>();
+    let in_samples = N_SAMPLES * 3 * size_of::<f32>();
+    let needed = (in_batches + in_samples) as u128 * (args.size as u128).pow(2);
+    match available_bytes() {
+        Some(available) if needed > u128::from(available) => {
+            let message = format!("the batches need {} MiB of memory, {} MiB are free", needed >> 20, available >> 20);
+            Err(Error::device(message).remedy("use a smaller --batch, --size or --threads"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Appends the next batch of the order.
+fn enqueue(loader: &mut Loader, order: &mut impl Iterator<Item = (u32, usize)>, batch: &mut Vec<(u32, usize)>, n: usize) {
+    batch.clear();
+    batch.extend(order.by_ref().take(n));
+    loader.enqueue(batch);
 }
 
 fn next(loader: &mut Loader) -> Result<()> {

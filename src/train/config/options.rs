@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use toml::Table;
 
-/// What a user may give; everything else has a default.
+/// What a user may give; everything else has a default ([`super::say_default`] adds the recipes' to the help).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, clap::Args)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Options {
@@ -34,46 +34,46 @@ pub struct Options {
     /// Seed of all random numbers [default: 0].
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Channels of the network's first level [default: 32; quick 12].
+    /// Channels of the network's first level.
     #[arg(long, value_name = "N")]
     pub base: Option<usize>,
     /// Number of poolings [default: standard and residual 4, deep 5].
     #[arg(long, value_name = "N")]
     pub levels: Option<usize>,
-    /// Side of the network's input in pixels [default: what holds the median sub-image, at most 256; quick 96].
+    /// Side of the network's input in pixels; by itself what holds the median sub-image.
     #[arg(long, value_name = "PIXELS")]
     pub size: Option<usize>,
-    /// Images per step [default: 8].
+    /// Images per step.
     #[arg(long, value_name = "N")]
     pub batch: Option<usize>,
-    /// Epochs at most [default: 100; quick 16].
+    /// Epochs at most.
     #[arg(long, value_name = "N")]
     pub epochs: Option<usize>,
-    /// Epochs of fine-tuning at most [default: 15; quick 0].
+    /// Epochs of fine-tuning at most.
     #[arg(long, value_name = "N")]
     pub fine_tune_epochs: Option<usize>,
-    /// Learning rate [default: 1e-4; quick 4e-3].
+    /// Learning rate.
     #[arg(long)]
     pub lr: Option<f64>,
-    /// How the learning rate changes [default: plateau; quick cosine].
+    /// How the learning rate changes.
     #[arg(long, value_enum)]
     pub schedule: Option<Schedule>,
-    /// Learning rate of the fine-tuning [default: 1e-5].
+    /// Learning rate of the fine-tuning.
     #[arg(long, value_name = "LR")]
     pub fine_tune_lr: Option<f64>,
-    /// Epochs without improvement after which the learning rate falls to a tenth [default: 5].
+    /// Epochs without improvement after which the learning rate falls to a tenth.
     #[arg(long, value_name = "N")]
     pub plateau_patience: Option<usize>,
-    /// Epochs without improvement after which training stops [default: 10].
+    /// Epochs without improvement after which training stops.
     #[arg(long, value_name = "N")]
     pub stop_patience: Option<usize>,
-    /// Weight of Dice against cross-entropy in the loss, 0 to 1 [default: 0.5].
+    /// Weight of Dice against cross-entropy in the loss, 0 to 1.
     #[arg(long)]
     pub alpha: Option<f32>,
-    /// Weight of the organ's pixels in the cross-entropy; above 1 finds more, below 1 errs less [default: 1].
+    /// Weight of the organ's pixels in the cross-entropy; above 1 finds more, below 1 errs less.
     #[arg(long, value_name = "WEIGHT")]
     pub class_weight: Option<f32>,
-    /// Exponent of the focal loss; 0 switches it off [default: 0].
+    /// Exponent of the focal loss; 0 switches it off.
     #[arg(long, value_name = "GAMMA")]
     pub focal_gamma: Option<f32>,
     /// Output channels, each a potential instance: auto or 1 to 8. With 1 (auto, today) instances are connected components; with more,

@@ -1,5 +1,6 @@
 use super::*;
 use clap::Parser;
+use toml::Table;
 
 const FACTS: Facts = Facts { median_side: 150, n_train: 100 };
 
@@ -153,4 +154,33 @@ fn a_configuration_without_an_assignment_is_read() {
     assert!(!text.contains("assignment"));
     let (_folder, path) = file(&text);
     assert_eq!(Config::read(&path).unwrap(), config);
+}
+
+/// What the help says about defaults is what applies, for both recipes.
+#[test]
+fn the_help_states_the_defaults() {
+    let command = <Options as clap::Args>::augment_args(clap::Command::new("train"));
+    let mut n_checked = 0;
+    for option in command.get_arguments() {
+        let (id, name) = (option.get_id().to_string(), option.get_long().unwrap_or_default());
+        let help = say_default(option.clone()).get_help().map(ToString::to_string).unwrap_or_default();
+        let Some((_, said)) = help.split_once("[default: ") else { continue };
+        assert!(said.ends_with(']') && said.matches('[').count() == 0, "--{name}: {help}");
+        let (report, quick) = said.trim_end_matches(']').split_once("; quick ").unwrap_or((said.trim_end_matches(']'), ""));
+        for (preset, said) in [(Preset::Report, report), (Preset::Quick, if quick.is_empty() { report } else { quick })] {
+            let options = Options { preset: Some(preset), organ: Some("liver".into()), ..given() };
+            let config = Config::resolve(&options, Facts { median_side: 100_000, n_train: 100 }).unwrap();
+            let config = Table::try_from(config).unwrap();
+            // The last word: `at most 256`, `standard and residual 4, deep 5`.
+            let last = said.rsplit(' ').next().unwrap_or_default();
+            match (config.get(name), last.parse::<f64>()) {
+                (Some(toml::Value::Float(found)), Ok(said)) => assert!((found - said).abs() < 1e-9, "--{name}: {help}"),
+                (Some(toml::Value::Integer(found)), Ok(said)) => assert_eq!(*found as f64, said, "--{name}: {help}"),
+                (Some(toml::Value::String(found)), _) if id == "schedule" => assert_eq!(found, last, "--{name}"),
+                _ => continue,
+            }
+            n_checked += 1;
+        }
+    }
+    assert!(n_checked >= 2 * 14, "only {n_checked} defaults were checked");
 }
