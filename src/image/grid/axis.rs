@@ -197,9 +197,10 @@ impl Profile {
         weight * (n - 1.0) * (most / share.max(least)).ln().max(0.0)
     }
 
-    /// Whether two arrangements of equally many cells differ in lines of background only, so that no picture tells one from the other.
-    pub fn is_same(&self, a: &Axis, b: &Axis) -> bool {
-        let is_dark = |p: usize, q: usize| (p.min(q)..p.max(q)).all(|line| self.is_background(line));
+    /// Whether two arrangements of equally many cells differ only in lines that are background but for `share` of their pixels, so that
+    /// no picture tells one from the other.
+    pub fn is_same(&self, a: &Axis, b: &Axis, share: f32) -> bool {
+        let is_dark = |p: usize, q: usize| (p.min(q)..p.max(q)).all(|line| self.is_background(line, share));
         a.n == b.n && (0..a.n).all(|i| is_dark(a.origin(i), b.origin(i)) && is_dark(a.end(i), b.end(i)))
     }
 }
