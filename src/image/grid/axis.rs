@@ -121,7 +121,7 @@ impl Profile {
     fn strip(&self, from: usize, to: usize, level: f32) -> f32 {
         let Some(impurity) = self.impurity_of(from, to, level) else { return -EVIDENCE_MAX };
         let outside = [from - 1, to];
-        if outside.iter().any(|&line| !self.is_purer(impurity, line)) {
+        if outside.iter().any(|&line| !self.is_purer(level, impurity, line)) {
             return -EVIDENCE_MAX;
         }
         self.rarity[from] + self.side(from - 1, from, level) + self.side(to, to, level)
@@ -139,10 +139,11 @@ impl Profile {
         is_strip.then(|| self.impurity[from..to].iter().fold(0.0f32, |a, b| a.max(*b)))
     }
 
-    /// Whether a strip of this impurity is a border beside the cell's `line`: where sectors touch the edges of their cells, the
-    /// lines there are nearly flat, but not much flatter than their neighbours.
-    fn is_purer(&self, impurity: f32, line: usize) -> bool {
-        impurity <= SPECK.max(0.25 * self.impurity[line])
+    /// Whether a strip of this intensity and impurity is a border beside the cell's `line`: where sectors touch the edges of their
+    /// cells, the lines there are nearly flat, but not much flatter than their neighbours.
+    fn is_purer(&self, level: f32, impurity: f32, line: usize) -> bool {
+        let is_other_level = self.flat[line].is_some() && !self.is_level(line, level);
+        is_other_level || impurity <= SPECK.max(0.25 * self.impurity[line])
     }
 
     /// The evidence of the strips before the first and behind the last cell, which must look like the border if they are of its kind.
@@ -163,7 +164,7 @@ impl Profile {
 
     fn outer_strip(&self, from: usize, to: usize, level: f32, line: usize, edge: usize) -> f32 {
         match self.impurity_of(from, to, level) {
-            Some(impurity) if self.is_purer(impurity, line) => {
+            Some(impurity) if self.is_purer(level, impurity, line) => {
                 if self.is_level(line, level) {
                     0.0
                 } else {
@@ -196,9 +197,10 @@ impl Profile {
         weight * (n - 1.0) * (most / share.max(least)).ln().max(0.0)
     }
 
-    /// Whether two arrangements of equally many cells differ in lines of background only, so that no picture tells one from the other.
-    pub fn is_same(&self, a: &Axis, b: &Axis) -> bool {
-        let is_dark = |p: usize, q: usize| (p.min(q)..p.max(q)).all(|line| self.is_background(line));
+    /// Whether two arrangements of equally many cells differ only in lines that are background but for `share` of their pixels, so that
+    /// no picture tells one from the other.
+    pub fn is_same(&self, a: &Axis, b: &Axis, share: f32) -> bool {
+        let is_dark = |p: usize, q: usize| (p.min(q)..p.max(q)).all(|line| self.is_background(line, share));
         a.n == b.n && (0..a.n).all(|i| is_dark(a.origin(i), b.origin(i)) && is_dark(a.end(i), b.end(i)))
     }
 }

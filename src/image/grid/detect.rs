@@ -15,7 +15,7 @@
 //! Composites of 35 (and mildly those near it) are usual, which decides between arrangements that the pixels leave open.
 
 use super::axis::Axis;
-use super::profile::Profile;
+use super::profile::{Profile, SPECK, SPILL};
 use super::{Gray, Grid};
 
 /// How much the usual 35 sub-images count.
@@ -54,9 +54,9 @@ pub fn detect(picture: &Gray) -> Detected {
     pairs.sort_by(|a, b| b.0.total_cmp(&a.0));
     let (best, axis_x, axis_y) = pairs[0];
     // Arrangements that cut the same pictures are no rivals.
-    let is_same = |pair: &&(f32, &Axis, &Axis)| x.is_same(axis_x, pair.1) && y.is_same(axis_y, pair.2);
-    let margin = pairs[1..].iter().find(|pair| !is_same(pair)).map_or(f32::INFINITY, |rival| best - rival.0);
-    let n_same = pairs[1..].iter().take_while(is_same).count();
+    let is_same = |pair: &(f32, &Axis, &Axis), share| x.is_same(axis_x, pair.1, share) && y.is_same(axis_y, pair.2, share);
+    let margin = pairs[1..].iter().find(|pair| !is_same(pair, SPILL)).map_or(f32::INFINITY, |rival| best - rival.0);
+    let is_hidden = pairs.get(1).is_some_and(|second| is_same(second, SPECK));
     let mut grid = Grid::from_axes(axis_x, axis_y);
     grid.find_blanks(picture);
     let (chance, sure) = EVIDENCE;
@@ -64,7 +64,7 @@ pub fn detect(picture: &Gray) -> Detected {
     let is_seen = if grid.origins.len() == 1 { 1.0 } else { ((evidence - chance) / (sure - chance)).clamp(0.0, 1.0) };
     let confidence = (1.0 - (-margin / 2.0).exp()).clamp(0.0, 1.0) * is_seen;
     let repeats = x.repetition(axis_x) + y.repetition(axis_y) > 0.0;
-    let reason = describe(&grid, [axis_x, axis_y], repeats, n_same > 0, confidence);
+    let reason = describe(&grid, [axis_x, axis_y], repeats, is_hidden, confidence);
     Detected { grid, confidence, reason }
 }
 

@@ -15,6 +15,8 @@ const BACKGROUND: (f32, f32) = (0.25, 0.05);
 const BLANK_RUN: usize = 16;
 /// A share of pixels that is noise.
 pub const SPECK: f32 = 0.002;
+/// A share of pixels that JPEG spreads from the pictures into dark margins.
+pub const SPILL: f32 = 0.05;
 
 /// The lines across one axis.
 pub struct Profile {
@@ -64,9 +66,9 @@ impl Profile {
         self.flat[i].is_some_and(|l| (l - level).abs() <= self.tolerance)
     }
 
-    /// Whether line `i` holds background only.
-    pub fn is_background(&self, i: usize) -> bool {
-        self.background.is_some_and(|level| self.is_level(i, level)) && self.impurity[i] <= SPECK
+    /// Whether line `i` holds background but for this share of its pixels.
+    pub fn is_background(&self, i: usize, share: f32) -> bool {
+        self.background.is_some_and(|level| self.is_level(i, level)) && self.impurity[i] <= share
     }
 
     /// Whether lines i - 1 and i are flat with one intensity.

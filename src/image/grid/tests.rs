@@ -148,6 +148,16 @@ fn blank_cells_leave_35_pictures() {
 }
 
 #[test]
+fn tiny_and_constant_pictures_are_single() {
+    for [width, height] in [[1, 1], [1, 50], [50, 1], [2, 3], [17, 40], [300, 200]] {
+        for level in [0.0, 7.0, f32::NAN] {
+            let found = detect(&Gray::new(width, height, vec![level; width * height]));
+            assert_eq!((found.grid.origins.len(), &found.grid.blank[..]), (1, &[][..]), "{width} x {height} of {level}");
+        }
+    }
+}
+
+#[test]
 fn impossible_grids_are_none() {
     assert_eq!(Grid::regular([10, 10], 5, 7, 5), None);
     assert_eq!(Grid::regular([10, 10], 0, 7, 0), None);
