@@ -24,7 +24,7 @@ const USUAL_BONUS: f32 = 2.0;
 const AROUND_COST: f32 = 1.0;
 /// All evidence together that is chance (among hundreds of arrangements one fits a single picture a little), and that is none. Of all
 /// seams together: where speckle meets speckle no single seam says much, but ten that lie evenly do.
-const EVIDENCE: (f32, f32) = (0.25, 1.5);
+const EVIDENCE: (f32, f32) = (0.25, 1.0);
 /// The most rows and columns at once; a single or double row or column may have more.
 const BOTH_MAX: usize = 12;
 
