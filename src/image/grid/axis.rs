@@ -181,7 +181,7 @@ impl Profile {
     pub fn repetition(&self, axis: &Axis) -> f32 {
         let mean = self.content.iter().sum::<f32>() / self.length as f32;
         let is_valley = |line: usize| self.content[line] <= VALLEY_SHARE * mean;
-        if axis.n < 2 || !(1..axis.n).all(|i| is_valley(axis.end(i - 1) - 1) && is_valley(axis.origin(i))) {
+        if axis.n < 2 || mean <= SPECK || !(1..axis.n).all(|i| is_valley(axis.end(i - 1) - 1) && is_valley(axis.origin(i))) {
             return 0.0;
         }
         let total: f32 = self.content.iter().map(|v| (v - mean) * (v - mean)).sum();

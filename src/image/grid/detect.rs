@@ -95,8 +95,11 @@ fn fit(x: &Axis, y: &Axis) -> bool {
 
 /// What is likely before looking: 35 sub-images, cells that are not slivers, a border around all of the picture or nowhere.
 fn prior(x: &Axis, y: &Axis) -> f32 {
-    let mut score = 0.0;
-    score += match (x.n.min(y.n), x.n.max(y.n)) {
+    if x.n * y.n == 1 {
+        // A single picture may have any shape.
+        return 0.0;
+    }
+    let mut score = match (x.n.min(y.n), x.n.max(y.n)) {
         (5, 7) | (1, 35) => USUAL_BONUS,
         (6, 6) => USUAL_BONUS / 2.0,
         _ => 0.0,
