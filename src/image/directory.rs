@@ -17,7 +17,7 @@ pub(super) fn impossible_tag(file: &mut (impl Read + Seek), n_bytes: u64) -> Opt
 fn look(file: &mut (impl Read + Seek), n_bytes: u64) -> Result<Option<(u64, u64)>> {
     let mut order = [0; 2];
     file.read_exact(&mut order)?;
-    let mut number = |file: &mut dyn Read, size: usize| -> Result<u64> {
+    let number = |file: &mut dyn Read, size: usize| -> Result<u64> {
         let mut bytes = [0; 8];
         file.read_exact(&mut bytes[..size])?;
         if order == *b"MM" {
