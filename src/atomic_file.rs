@@ -47,7 +47,7 @@ pub fn remove_left_over(folder: &Path) {
     }
 }
 
-/// Whether a file is one that [`write`] writes before it renames it.
+/// Whether a file is one that [`write()`] writes before it renames it.
 pub fn is_temporary(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.starts_with('.') && name.ends_with(".tmp")

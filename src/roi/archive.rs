@@ -8,7 +8,7 @@ use crate::atomic_file;
 use crate::error::{Error, ErrorKind, Result};
 use std::collections::HashSet;
 use std::io::{Cursor, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A ROI file larger than this is refused; ImageJ's largest are a few megabytes.
 const MAX_ROI_BYTES: u64 = 64 << 20;
@@ -81,10 +81,18 @@ fn read_zip(path: &Path, bytes: Vec<u8>) -> Result<Archive> {
             let message = format!("expected an archive of ROIs, found one that unpacks to more than {} MiB", most >> 20);
             return Err(Error::data(path, message).remedy("save the ROIs again in ImageJ's ROI Manager"));
         }
-        let roi = named(&entry_name, roi).map_err(|e| e.at(path.join(&entry_name)));
+        let roi = named(&entry_name, roi).map_err(|e| e.at(inside(path, &entry_name)));
         archive.rois.push((entry_name, roi));
     }
     Ok(archive)
+}
+
+/// The path of an entry for messages. Joined as a path, an entry `/x.roi` would take the archive's place.
+fn inside(path: &Path, entry: &str) -> PathBuf {
+    let mut inside = path.as_os_str().to_os_string();
+    inside.push("/");
+    inside.push(entry.trim_start_matches(['/', '\\']));
+    inside.into()
 }
 
 /// How many entries the archive's end says that it has (APPNOTE 4.3.16, "total number of entries"); `None` where it does not say.

@@ -112,6 +112,16 @@ fn sizes_that_lie_are_not_believed() {
     }
 }
 
+/// Found by fuzzing: the error was about `/wo.roi`, and said nothing of the archive.
+#[test]
+fn an_entry_with_an_absolute_path_does_not_hide_its_archive() {
+    let bytes = zip_of(CompressionMethod::Stored, &[("/wo.roi", b"Iout")]);
+    let (outcome, _) = read("absolute.zip", &bytes);
+    let rois = outcome.expect("an archive").rois;
+    let error = rois[0].1.as_ref().expect_err("a broken ROI").to_string();
+    assert!(error.contains("absolute.zip/wo.roi"), "{error}");
+}
+
 #[test]
 fn many_thousands_of_entries_are_read() {
     let roi = &roi::fixtures()[0];
