@@ -7,8 +7,11 @@ use clap_complete::Shell;
 
 const AFTER_HELP: &str = "\
 Examples:
-  unet-engine completions bash > ~/.local/share/bash-completion/completions/unet-engine
-  unet-engine completions fish > ~/.config/fish/completions/unet-engine.fish";
+  unet-engine completions bash
+  unet-engine completions fish
+
+Put what it prints where your shell looks for it, such as ~/.local/share/bash-completion/completions/unet-engine or
+~/.config/fish/completions/unet-engine.fish.";
 
 /// Print completions of commands and options for a shell.
 #[derive(clap::Args)]

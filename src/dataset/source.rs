@@ -20,9 +20,11 @@ pub enum Source {
     Single { file: PathBuf },
 }
 
-/// A grid that was found with less confidence than this is no grid: single pictures have chance edges, too: none of the
-/// real frames in the tests reaches this, while their composites are found with 0.8 and more, synthetic ones with 0.6 and more.
+/// A grid that was found with less confidence than this is no grid: single pictures have chance edges, too. None of the real frames in
+/// the tests reaches this, while their composites are found with 0.8 and more, synthetic ones with 0.6 and more.
 const CERTAIN_GRID: f32 = 0.4;
+/// A picture that is called a composite is believed to be one when the pixels speak for a grid at all: small, noisy sub-images show little.
+const CERTAIN_GRID_OF_NAMED: f32 = 0.02;
 /// A picture of more pixels than this is larger than what most ultrasound machines show at once (1280 x 1024).
 const LARGE_PICTURE: usize = 1_500_000;
 
@@ -44,7 +46,8 @@ impl Source {
         let Some(GridSpec { rows, columns, border }) = given else {
             let found = grid::detect(&picture);
             let is_single = found.grid.origins.len() == 1;
-            if !is_single && found.confidence >= CERTAIN_GRID {
+            let certain = if names::says_composite(&file) { CERTAIN_GRID_OF_NAMED } else { CERTAIN_GRID };
+            if !is_single && found.confidence >= certain {
                 return Ok((Source::Composite { file, grid: found.grid }, found.reason));
             }
             let guess = &found.grid;

@@ -81,7 +81,7 @@ fn synth_writes_what_inspect_finds() {
     for (layout, composite) in [("series", "stack"), ("lab", "grid")] {
         let out = folder.path().join(layout);
         let out = out.to_str().unwrap();
-        let args = ["synth", "--out", out, "--series", "2", "--size", "48", "--layout", layout, "--composite", composite];
+        let args = ["synth", "--out", out, "--series", "2", "--size", "96", "--layout", layout, "--composite", composite];
         let (code, stderr) = code_and_stderr(&args);
         assert!(code == 0 && stderr.contains("2 series of 35 sub-images"), "{code}\n{stderr}");
         let found = json(&["inspect", out, "--json"]);
