@@ -20,8 +20,8 @@ pub enum Source {
     Single { file: PathBuf },
 }
 
-/// A grid that was found with less confidence than this is no grid: single pictures have chance edges, too: none of the
-/// real frames in the tests reaches this, while their composites are found with 0.8 and more, synthetic ones with 0.6 and more.
+/// A grid that was found with less confidence than this is no grid: single pictures have chance edges, too. None of the real frames
+/// in the tests reaches this, while their composites are found with 0.8 and more, synthetic ones mostly with 0.6 and more.
 const CERTAIN_GRID: f32 = 0.4;
 /// A picture of more pixels than this is larger than what most ultrasound machines show at once (1280 x 1024).
 const LARGE_PICTURE: usize = 1_500_000;
