@@ -13,8 +13,8 @@ Examples:
   unet-engine train --data litters --organ heart --out runs/heart
   unet-engine train --data litters --organ liver --preset quick --preview liver.png --out runs/liver-trial
   unet-engine train --resume --out runs/heart
-  unet-engine train --data litters --organ all --out runs              a model for every organ in the data
-  unet-engine train --data litters --organ heart --folds 5 --out cross  how good on litters it has not seen
+  unet-engine train --data litters --organ all --out runs
+  unet-engine train --data litters --organ heart --folds 5 --out cross-validation
 
 The run directory is the model: give it to `evaluate --model` and `predict --model`. Its config.toml holds every setting and
 can be given to --config again. Ctrl-C saves; --resume goes on as if nothing had happened.";

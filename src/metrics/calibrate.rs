@@ -74,7 +74,7 @@ pub fn calibrate(predictions: &[Prediction<'_>], min_precision: Option<f64>) -> 
     // The points that differ from the chosen one in the threshold alone; thresholds ascend in the grid.
     let along = |c: &&Candidate| OperatingPoint { threshold: chosen.point.threshold, ..c.point } == chosen.point;
     let lower = candidates.iter().filter(along).filter(|c| c.point.threshold < chosen.point.threshold);
-    let value = |c: &Candidate| c.pixels.f_beta(REVIEW_BETA).unwrap_or(0.0);
+    let value = |c: &Candidate| c.objects.f_beta(REVIEW_BETA).unwrap_or(0.0);
     let review = best(lower.filter(|c| c.finds_more_than(chosen)), value);
     Calibration {
         point: chosen.point,

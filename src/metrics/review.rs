@@ -10,7 +10,7 @@ use crate::segment::{Instance, OperatingPoint, instances_by_channel};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// Recall weighs this many times more than precision in the choice of the review threshold: F2 (van Rijsbergen 1979).
+/// Recall of objects weighs this many times more than their precision in the choice of the review threshold: F2 (van Rijsbergen 1979).
 pub(super) const REVIEW_BETA: f64 = 2.0;
 
 /// From which probability objects are worth a look.
