@@ -118,7 +118,7 @@ fn a_step_that_assigns_instances_to_channels_allocates_nothing() {
     alone("a_step_that_assigns_instances_to_channels_allocates_nothing", 3);
 }
 
-/// Counts in a process of its own: the counter counts all threads, and those of another training may still be ending.
+/// Counts in a process of its own: the counter counts all threads of the process.
 fn alone(test: &str, instances: usize) {
     const ALONE: &str = "UNET_ENGINE_TEST_ALONE";
     if std::env::var_os(ALONE).is_some() {

@@ -61,7 +61,7 @@ struct Shared {
     state: Mutex<State>,
     /// Work, or the end, has come.
     work: Condvar,
-    /// A batch is ready, or a worker failed.
+    /// A batch is ready, a worker has started, or one failed.
     ready: Condvar,
 }
 
@@ -73,6 +73,8 @@ struct State {
     started: u64,
     taken: u64,
     slots: Vec<Slot>,
+    /// Workers that have started.
+    n_running: usize,
     is_closed: bool,
     failure: Option<String>,
 }
@@ -111,18 +113,17 @@ impl Loader {
         let host_bytes =
             (depth + 1) * batch_bytes + n_workers * sampler.bytes() + prepared.iter().map(Prepared::bytes).sum::<usize>();
         let current = batch();
-        let state = State { order: VecDeque::new(), started: 0, taken: 0, slots, is_closed: false, failure: None };
+        let state = State { order: VecDeque::new(), started: 0, taken: 0, slots, n_running: 0, is_closed: false, failure: None };
         let (work, ready) = (Condvar::new(), Condvar::new());
         let shared = Arc::new(Shared { prepared, options, state: Mutex::new(state), work, ready });
         let mut loader = Loader { shared, workers: Vec::new(), current, taken: 0, host_bytes };
         for i in 0..n_workers {
             let (shared, sampler) = (loader.shared.clone(), sampler.clone());
-            // Made here: a thread may start when steps are already running, which allocate nothing.
-            let items = Vec::with_capacity(shared.options.batch);
             let thread = std::thread::Builder::new().name(format!("loader-{i}"));
-            let worker = thread.spawn(move || shared.run(sampler, items));
+            let worker = thread.spawn(move || shared.run(sampler));
             loader.workers.push(worker.map_err(|e| Error::run("cannot start a loader thread").caused_by(e))?);
         }
+        loader.shared.wait_for_workers(n_workers);
         Ok(loader)
     }
 
@@ -195,8 +196,19 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A thread allocates when it starts, the standard library for it too; waited for here, it does not do so between steps.
+    fn wait_for_workers(&self, n_workers: usize) {
+        let mut state = self.lock();
+        while state.n_running < n_workers {
+            state = self.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
     /// A worker's life.
-    fn run(&self, mut sampler: Sampler, mut items: Vec<Option<(u32, usize)>>) {
+    fn run(&self, mut sampler: Sampler) {
+        let mut items = Vec::with_capacity(self.options.batch);
+        self.lock().n_running += 1;
+        self.ready.notify_all();
         while let Some((ticket, mut batch)) = self.take(&mut items) {
             let filled = catch_unwind(AssertUnwindSafe(|| self.fill(&mut sampler, &items, &mut batch)));
             let mut state = self.lock();
