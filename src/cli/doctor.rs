@@ -91,11 +91,10 @@ fn advise(cpu: &Cpu, cuda: &Cuda) -> Vec<String> {
     if !cpu.features.contains(&"fma") {
         advice.push("this CPU lacks AVX2 with FMA: training runs several times slower; use a newer machine if you can".into());
     }
-    if cuda.enabled && cuda.driver.is_none() {
+    if cuda.kernels.is_empty() {
+        advice.push("this build holds no CUDA kernels and computes on the CPU: a GPU or its driver changes nothing".into());
+    } else if cuda.driver.is_none() {
         advice.push("training runs on the CPU; where there is an NVIDIA GPU, install its driver so that it can be found".into());
-    }
-    if !cuda.gpus.is_empty() && cuda.kernels.is_empty() {
-        advice.push("a GPU is there, but this build holds no CUDA kernels: training runs on the CPU".into());
     }
     advice
 }

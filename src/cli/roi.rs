@@ -153,8 +153,16 @@ fn finish(mut errors: Vec<Error>) -> Result<()> {
 
 fn mask(file: &Path, (width, height): (usize, usize), out: &Path) -> Result<()> {
     let mut mask = Mask::new(width, height);
+    let (mut n_areas, mut n_cut) = (0, 0);
     for (_, roi) in archive::read(file)?.rois {
-        mask.union_with(&roi?.fill(width, height, 0, 0));
+        let roi = roi?;
+        let filled = roi.fill(width, height, 0, 0);
+        n_areas += usize::from(roi.is_area());
+        n_cut += usize::from(roi.is_area() && (filled.area() as u64) < roi.mask_area_px());
+        mask.union_with(&filled);
+    }
+    if n_cut > 0 {
+        say(&format!("warning: {n_cut} of {n_areas} ROIs lie outside {width} x {height} pixels, wholly or in part"));
     }
     let pixels: Vec<u8> = mask.pixels().iter().map(|&p| p * 255).collect();
     let mut png = Vec::new();

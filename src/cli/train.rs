@@ -3,7 +3,7 @@
 use super::several::{self, Kind};
 use super::{interrupt, left_out_error, print_line};
 use crate::dataset::Dataset;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::train::config::{Options, required};
 use crate::train::{Request, run as train};
 use std::path::PathBuf;
@@ -59,8 +59,14 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let request = Request { options, out: args.out.clone(), resume: args.resume, preview: args.preview.clone() };
     interrupt::watch();
     let mut left_out = Vec::new();
+    let is_all = request.options.organ.as_deref() == Some(ALL_ORGANS);
     for request in by_organ(request)? {
-        left_out.extend(run_organ(args, &request)?);
+        let done = run_organ(args, &request).map_err(|error| match error.kind() {
+            ErrorKind::Interrupted if is_all => Error::new(ErrorKind::Interrupted, "interrupted; what is done is saved")
+                .remedy("go on with the same command and --resume"),
+            _ => error,
+        });
+        left_out.extend(done?);
     }
     if args.keep_going { Ok(()) } else { left_out_error(&left_out) }
 }

@@ -134,6 +134,10 @@ fn check_organs(dataset: &mut Dataset) {
 /// # Errors
 /// If there is no picture, or if it cannot be read.
 pub fn open_input(path: &Path, grid: Option<GridSpec>) -> Result<Vec<Series>> {
+    if !path.exists() {
+        let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
+        return Err(Error::io(ErrorKind::Data, path, "open the input", missing));
+    }
     let is_toml = path.is_file() && path.extension().is_some_and(|e| e == "toml");
     let manifest = if is_toml { Manifest::read(path)? } else { nearest_manifest(path)? };
     let is_own = is_toml || path.join(manifest::FILE_NAME).is_file();

@@ -37,10 +37,11 @@ impl Source {
         let file = file.to_path_buf();
         let pages = read::page_count(&file)?;
         if pages > 1 {
-            return Ok((Source::Stack { file, pages }, format!("{pages} pages")));
+            let unused = if given.is_some() { "; a stack is not cut: the given grid is not used" } else { "" };
+            return Ok((Source::Stack { file, pages }, format!("{pages} pages{unused}")));
         }
         if let Some(GridSpec { rows: 1, columns: 1, .. }) = given {
-            return Ok((Source::Single { file }, "given in dataset.toml".to_owned()));
+            return Ok((Source::Single { file }, "as given".to_owned()));
         }
         let picture = read::read(&file)?;
         let Some(GridSpec { rows, columns, border }) = given else {
@@ -62,10 +63,12 @@ impl Source {
                 "{rows} x {columns} cells with {border} px between them do not fit into {} x {} pixels",
                 picture.width, picture.height
             );
-            return Err(Error::data(&file, message).remedy("correct grid in dataset.toml"));
+            return Err(Error::data(&file, message).remedy("correct grid in dataset.toml, or --grid"));
         };
         grid.find_blanks(&picture);
-        Ok((Source::Composite { file, grid }, "given in dataset.toml".to_owned()))
+        let [across, down] = [(picture.width, columns), (picture.height, rows)].map(|(length, n)| (length + border) % n);
+        let rest = if across + down > 0 { ", which leaves a rest: check rows, columns and border" } else { "" };
+        Ok((Source::Composite { file, grid }, format!("as given{rest}")))
     }
 
     /// What it is, in words: `composite, 5 rows x 7 columns of 224 x 224 px, border 2 px`.

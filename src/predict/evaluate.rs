@@ -108,6 +108,12 @@ fn choose<'a>(ensemble: &Ensemble, samples: &'a [Sample], request: &Request) -> 
     } else {
         (samples.iter().collect(), "all")
     };
+    if chosen.is_empty() && is_own {
+        let text = format!("the series here were used to train this model, and none is in its {split} series");
+        return Err(Error::new(ErrorKind::Data, text)
+            .at(&request.data)
+            .remedy("evaluate on series that the model has not seen; splits.json of the run names its test series"));
+    }
     if chosen.is_empty() {
         return Err(Error::new(
             ErrorKind::Data,

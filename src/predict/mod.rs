@@ -111,7 +111,7 @@ pub fn run(request: &Request, follow: &mut dyn Follow) -> Result<Outcome> {
             follow.begin(&predicted, images.len() * ensembles.len());
             let mut folder = SeriesOutput::create(&request.out, &name, series, ensembles.len())?;
             if !predict_images(&mut ensembles, &styles, &images, follow, &mut folder)? {
-                write_summary(request, &summary)?;
+                write_summary(request, &summary, &names, &ensembles)?;
                 return Err(interrupted(request, outcome.series.len()));
             }
             let found = folder.finish(&ensembles, &styles, &predicted.source)?;
@@ -127,7 +127,7 @@ pub fn run(request: &Request, follow: &mut dyn Follow) -> Result<Outcome> {
     if outcome.series.is_empty() {
         return Err(nothing_read(outcome.left_out));
     }
-    write_summary(request, &summary)?;
+    write_summary(request, &summary, &names, &ensembles)?;
     write_report(request, &ensembles, &rows, &outcome.left_out)?;
     Ok(outcome)
 }
@@ -176,8 +176,18 @@ fn write_report(request: &Request, ensembles: &[Ensemble], rows: &[SeriesRow], l
     report::write_predictions(&request.out.join("report.html"), &organs, &models, rows, &left_out)
 }
 
-fn write_summary(request: &Request, summary: &str) -> Result<()> {
-    atomic_file::write(&request.out.join("summary.csv"), summary.as_bytes())
+/// Writes `summary.csv`; rows of series and organs that were predicted before, and not now, stay as long as their folders are there.
+fn write_summary(request: &Request, summary: &str, series: &HashSet<String>, ensembles: &[Ensemble]) -> Result<()> {
+    let path = request.out.join("summary.csv");
+    let before = std::fs::read_to_string(&path).unwrap_or_default();
+    let rows = before.strip_prefix(output::SUMMARY_HEADER).unwrap_or_default().split_inclusive('\n');
+    let stays = |row: &&str| {
+        let Some((name, organ)) = output::series_and_organ(row) else { return false };
+        let is_new = series.contains(&name.to_lowercase()) && ensembles.iter().any(|e| e.organ == organ);
+        !is_new && request.out.join(&name).is_dir()
+    };
+    let kept: String = rows.filter(stays).collect();
+    atomic_file::write(&path, format!("{summary}{kept}").as_bytes())
 }
 
 fn interrupted(request: &Request, n_series: usize) -> Error {

@@ -161,7 +161,45 @@ fn summary_row(series: &str, number: usize, organ: &str, object: usize, instance
     row
 }
 
+/// Series and organ of a row as [`summary_row`] writes it.
+pub fn series_and_organ(row: &str) -> Option<(String, String)> {
+    let series = first_field(row);
+    let rest = row.get(quoted(&series).len()..)?.strip_prefix(',')?;
+    let (_, rest) = rest.split_once(',')?;
+    Some((series, first_field(rest)))
+}
+
+fn first_field(row: &str) -> String {
+    let Some(rest) = row.strip_prefix('"') else {
+        return row.split(',').next().unwrap_or_default().trim_end().to_owned();
+    };
+    // Two quotation marks stand for one; a single one ends the field.
+    let mut field = String::new();
+    let mut characters = rest.chars().peekable();
+    while let Some(c) = characters.next() {
+        if c == '"' && characters.next_if_eq(&'"').is_none() {
+            break;
+        }
+        field.push(c);
+    }
+    field
+}
+
 /// A field of a CSV file (RFC 4180).
 fn quoted(text: &str) -> String {
     if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_and_organ_come_back() {
+        for name in ["litter 7", "a,b", "say \"hi\"", "\"", ""] {
+            let row = format!("{},3,{},1,5\n", quoted(name), quoted(name));
+            assert_eq!(series_and_organ(&row), Some((name.to_owned(), name.to_owned())));
+        }
+        assert_eq!(["", "a", "\"", "a,3"].map(series_and_organ), [const { None }; 4]);
+    }
 }

@@ -132,6 +132,23 @@ fn what_misses_the_threshold_is_for_review() {
 }
 
 #[test]
+fn a_later_prediction_into_the_same_folder_keeps_the_rows_of_the_one_before() {
+    let world = World::shared();
+    let (run, out) = (world.path("run"), world.path("out-twice"));
+    let rows = |file: &str, first: usize| {
+        let picture = world.path(file);
+        write_stack(&picture, &discs()[first..first + 6]);
+        let output = world.run(&["predict", "--model", text(&run), text(&picture), "--out", text(&out)]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        std::fs::read_to_string(out.join("summary.csv")).unwrap().lines().skip(1).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let first = rows("one.tif", 0);
+    let both = rows("two.tif", 6);
+    assert!(!first.is_empty() && both.len() > first.len() && first.iter().all(|row| both.contains(row)));
+    assert_eq!(rows("two.tif", 6).len(), both.len(), "the same again adds nothing");
+}
+
+#[test]
 fn a_broken_picture_is_named_and_the_rest_goes_on() {
     let world = World::shared();
     let folder = world.path("mixed");
