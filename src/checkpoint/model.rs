@@ -70,6 +70,8 @@ pub struct Model {
     /// Threshold and smallest object, chosen on the validation series.
     pub calibration: Calibration,
     pub splits: Splits,
+    /// SHA-256 of its weights' file, in hexadecimal: what tells models of one name apart.
+    pub checksum: String,
     /// Parameters and running statistics of the best epoch, by their names in [`NetworkSpec::parameters`], in the layouts given there.
     pub weights: BTreeMap<String, Vec<f32>>,
 }
@@ -88,8 +90,9 @@ impl Model {
         let splits = read_json(&files.splits(), "this is no complete run directory")?;
         let Description { network, size, organ, normalization } = checkpoint.description;
         let weights = weights_of(&network, checkpoint.tensors, &files.checkpoint("best"))?;
-        let name = run_name(run_dir);
-        Ok(Model { name, path: run_dir.to_path_buf(), spec: network, size, organ, normalization, calibration, splits, weights })
+        let (name, path) = (run_name(run_dir), run_dir.to_path_buf());
+        let checksum = file::stored_checksum(&files.checkpoint("best"))?;
+        Ok(Model { name, path, spec: network, size, organ, normalization, calibration, splits, checksum, weights })
     }
 }
 

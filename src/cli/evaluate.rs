@@ -85,11 +85,11 @@ fn print_table(report: &Report) -> Result<()> {
     let series =
         if report.split == "all" { "all series".to_string() } else { format!("{} series of its own data", report.split) };
     print_line(&format!(
-        "{} ({}), {series}, threshold {:.3}, smallest object {} pixels",
+        "{} ({}{}), {series}, {}",
         report.organ,
         report.models.join(" + "),
-        report.threshold,
-        report.min_area
+        if report.flips { ", with flips" } else { "" },
+        report.point.describe()
     ))?;
     let longest = report.series.iter().map(|s| s.series.chars().count()).max().unwrap_or(0).max(8);
     print_line(&format!(

@@ -4,6 +4,7 @@
 //! failed, 2 wrong usage, 3 input data invalid, 4 device or memory, 130 interrupted (see [`crate::error::ErrorKind`]).
 
 mod bench;
+mod calibrate;
 mod completions;
 mod demo;
 mod doctor;
@@ -49,6 +50,7 @@ enum Command {
     Train(Box<train::Args>),
     Evaluate(evaluate::Args),
     Predict(predict::Args),
+    Calibrate(calibrate::Args),
     Roi(roi::Args),
     Export(export::Args),
     Bench(bench::Args),
@@ -84,6 +86,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Train(args) => train::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Predict(args) => predict::run(&args),
+        Command::Calibrate(args) => calibrate::run(&args),
         Command::Roi(args) => roi::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Bench(args) => bench::run(&args),

@@ -13,9 +13,10 @@ Examples:
   unet-engine predict --model runs/heart litter-12.tif --out predictions
   unet-engine predict --model runs/heart --model runs/liver --model runs/placenta new-series/ --out predictions
   unet-engine predict --model runs/heart litter-13.png --grid 5x7 --border 2 --out predictions
+  unet-engine predict --model runs/heart-a --model runs/heart-b --calibration heart.json litter-12.tif --out predictions
   unet-engine predict --model runs/heart litter-13.png --min-area 40 --closing 2 --out predictions
 
-Models of the same organ form an ensemble. For each series there are <organ>_RoiSet.zip (coordinates of the sub-images, with
+Models of the same organ form an ensemble (see `calibrate`). For each series there are <organ>_RoiSet.zip (coordinates of the sub-images, with
 stack positions for stacks and for the stack that a composite makes), <organ>_composite_RoiSet.zip (where they lie in a
 composite), <organ>_review.zip (objects just below the threshold, to look through for what precision cost in recall), masks/,
 overlays/ and report.html; summary.csv lists all objects. Files of a former prediction in --out are replaced one by one.";
@@ -70,6 +71,12 @@ pub(super) struct Inference {
     /// Fill the holes of objects [default: the model's own: true].
     #[arg(long, value_name = "true|false")]
     fill_holes: Option<bool>,
+    /// Average over the mirror images of each sub-image too: four times the work. `calibrate --flips` chooses a threshold for it.
+    #[arg(long)]
+    flips: bool,
+    /// What `calibrate` wrote for these models together, in place of the mean of their own thresholds; one file an organ.
+    #[arg(long = "calibration", value_name = "FILE")]
+    calibrations: Vec<PathBuf>,
     /// auto, cpu, cuda or cuda:N.
     #[arg(long, default_value = "auto")]
     device: String,
@@ -81,6 +88,8 @@ pub(super) struct Inference {
 impl Inference {
     pub(super) fn settings(&self) -> Settings {
         Settings {
+            flips: self.flips,
+            calibrations: self.calibrations.clone(),
             threshold: self.threshold,
             min_area: self.min_area,
             opening: self.opening.map(usize::from),
@@ -113,6 +122,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         settings: args.inference.settings(),
     };
     let outcome = predict(&request, &mut Bar(None))?;
+    outcome.notes.iter().for_each(|note| say(&format!("note: {note}")));
     report(args, &outcome)?;
     if args.keep_going {
         for error in &outcome.left_out {

@@ -138,7 +138,7 @@ fn train_and_judge(request: &Request, options: &Options, data: &Path, run: &Path
         run: run.display().to_string(),
         seed: options.seed.unwrap_or(0),
         test: options.test_series.clone().unwrap_or_default(),
-        threshold: report.threshold,
+        threshold: report.point.threshold,
         evaluation: report.evaluation,
         counts,
     })

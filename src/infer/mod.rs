@@ -2,6 +2,8 @@
 //!
 //! Below both `train`, which chooses the operating point with it, and `predict`.
 
+pub mod flips;
+
 use crate::augment::Normalization;
 use crate::backend::{Backend, Session};
 use crate::error::Result;

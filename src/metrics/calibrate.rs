@@ -42,6 +42,9 @@ pub struct Calibration {
     pub f_half: Option<f64>,
     pub pixel_precision: Option<f64>,
     pub object_precision: Option<f64>,
+    /// The objects behind it; none in files of older versions.
+    #[serde(default)]
+    pub objects: Counts,
     /// The precision that was asked for (`--min-precision`), if one was.
     pub min_precision: Option<f64>,
     /// Whether it is reached, for pixels and for objects. `true` if none was asked for.
@@ -50,6 +53,26 @@ pub struct Calibration {
     pub review: Option<Review>,
     /// Precision against recall over the thresholds, all else as at `point`; thresholds ascend.
     pub curve: Vec<CurvePoint>,
+}
+
+impl Calibration {
+    /// What was chosen and what it reaches, in words; with a warning where the precision that was asked for is out of reach.
+    pub fn describe(&self) -> String {
+        let number = |value: Option<f64>| value.map_or_else(|| "none".into(), |value| format!("{value:.3}"));
+        let text = format!(
+            "{}: on the validation series F0.5 {}, pixel precision {}, object precision {}",
+            self.point.describe(),
+            number(self.f_half),
+            number(self.pixel_precision),
+            number(self.object_precision),
+        );
+        match self.min_precision.filter(|_| !self.reached) {
+            Some(asked) => {
+                format!("{text}\nwarning: a precision of {asked} is not reachable on the validation series; this is the highest")
+            }
+            None => text,
+        }
+    }
 }
 
 /// What one threshold reaches on the validation series.
@@ -81,6 +104,7 @@ pub fn calibrate(predictions: &[Prediction<'_>], min_precision: Option<f64>) -> 
         f_half: chosen.f_half(),
         pixel_precision: chosen.pixels.precision(),
         object_precision: chosen.objects.precision(),
+        objects: chosen.objects,
         min_precision,
         reached,
         review: review.map(|c| Review::judged(predictions, &chosen.point, c.point.threshold)),

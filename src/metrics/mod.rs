@@ -56,6 +56,13 @@ impl Counts {
         ratio(self.true_positive as f64, (self.true_positive + self.false_positive) as f64)
     }
 
+    /// The precision to expect of the next ones: (TP + 1) / (TP + FP + 2), Laplace's rule of succession, the mean of precision's
+    /// distribution where every precision was as likely before counting. 15 right of 15 promise 0.94, not 1. `None` where none was found.
+    pub fn expected_precision(&self) -> Option<f64> {
+        let (right, wrong) = (self.true_positive as f64, self.false_positive as f64);
+        (right + wrong > 0.0).then(|| (right + 1.0) / (right + wrong + 2.0))
+    }
+
     pub fn scores(&self) -> Scores {
         let tp = self.true_positive as f64;
         Scores {

@@ -3,6 +3,7 @@
 //! At a lower threshold more objects are found, and more of them are wrong. Those that share no pixel with an accepted object are
 //! candidates for review. How many of them are right on the validation series says what to expect of them.
 
+use super::Counts;
 use super::calibrate::Prediction;
 use super::objects::match_objects;
 use crate::geometry::Mask;
@@ -20,25 +21,29 @@ pub struct Review {
     /// The share of the objects for review that is right on the validation series (IoU of at least 0.5 with an annotated object);
     /// `None` where there are none.
     pub object_precision: Option<f64>,
+    /// The objects for review behind it: right ones and wrong ones; none in files of older versions.
+    #[serde(default)]
+    pub objects: Counts,
 }
 
 impl Review {
     /// The review at `threshold`, judged on the validation series.
     pub(super) fn judged(predictions: &[Prediction<'_>], point: &OperatingPoint, threshold: f32) -> Review {
         let lower = OperatingPoint { threshold, ..*point };
-        let counts: Vec<(u64, u64)> = predictions
+        let counts: Vec<Counts> = predictions
             .par_iter()
             .map(|p| {
                 let (width, height) = (p.sample.image.width, p.sample.image.height);
                 let found = |point| instances_by_channel(&p.probability, &p.channels, width, height, point);
                 let candidates = for_review(&found(point), found(&lower));
                 let masks: Vec<&Mask> = candidates.iter().map(|instance| &instance.mask).collect();
-                let counts = match_objects(&masks, &p.sample.instances);
-                (counts.true_positive, counts.true_positive + counts.false_positive)
+                // What is annotated and not found is no part of this: most of it is accepted.
+                Counts { false_negative: 0, ..match_objects(&masks, &p.sample.instances) }
             })
             .collect();
-        let (right, all) = counts.iter().fold((0, 0), |sum, c| (sum.0 + c.0, sum.1 + c.1));
-        Review { threshold, object_precision: (all > 0).then(|| right as f64 / all as f64) }
+        let mut objects = Counts::default();
+        counts.into_iter().for_each(|image| objects.add(image));
+        Review { threshold, object_precision: objects.precision(), objects }
     }
 }
 
@@ -77,6 +82,7 @@ mod tests {
         let prediction = Prediction { sample: &sample, probability, channels: Vec::new() };
         let point = OperatingPoint { threshold: 0.5, min_area: 4, opening: 0, closing: 0, fill_holes: true };
         let review = Review::judged(&[prediction], &point, 0.3);
-        assert_eq!(review, Review { threshold: 0.3, object_precision: Some(0.5) });
+        let objects = Counts { true_positive: 1, false_positive: 1, false_negative: 0 };
+        assert_eq!(review, Review { threshold: 0.3, object_precision: Some(0.5), objects });
     }
 }

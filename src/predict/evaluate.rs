@@ -6,9 +6,10 @@ use crate::dataset::{Dataset, Loaded, Sample};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Gray;
 use crate::metrics::{Evaluation, ImageCounts, SeriesEvaluation, evaluate, image_counts};
+use crate::segment::OperatingPoint;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Sub-images whose probabilities are held in memory at a time.
 const CHUNK: usize = 32;
@@ -33,11 +34,10 @@ pub struct Report {
     pub split: &'static str,
     #[serde(flatten)]
     pub evaluation: Evaluation,
-    pub threshold: f32,
-    pub min_area: usize,
-    pub opening: usize,
-    pub closing: usize,
-    pub fill_holes: bool,
+    /// Whether mirror images were averaged over.
+    pub flips: bool,
+    #[serde(flatten)]
+    pub point: OperatingPoint,
     pub series: Vec<SeriesEvaluation>,
     /// Annotated series that came to the run's own data after its split was written: no part of the answer.
     pub series_not_in_split: Vec<String>,
@@ -59,15 +59,9 @@ pub struct Outcome {
 /// # Errors
 /// If the models are of several organs, if the data cannot be read or hold no such organ, or if a picture was trained on.
 pub fn run(request: &Request, mut progress: impl FnMut(usize, usize)) -> Result<Outcome> {
-    let mut ensembles = Ensemble::open_all(&request.models, &request.settings)?;
-    if ensembles.len() != 1 {
-        let organs: Vec<&str> = ensembles.iter().map(|e| e.organ.as_str()).collect();
-        return Err(Error::usage(format!("expected models of one organ, found {}", organs.join(", ")))
-            .remedy("evaluate each organ by itself; models of one organ form an ensemble"));
-    }
-    let mut ensemble = ensembles.remove(0);
-    let Loaded { samples, broken, warnings } = Dataset::open(&request.data)?.samples(&ensemble.organ)?;
-    let (chosen, split) = choose(&ensemble, &samples, request)?;
+    let mut ensemble = Ensemble::open(&request.models, &request.settings)?;
+    let Loaded { samples, broken, mut warnings } = Dataset::open(&request.data)?.samples(&ensemble.organ)?;
+    let Chosen { samples: chosen, split } = choose(&ensemble, &samples, request.part, &request.data)?;
     ensemble.refuse_seen(&chosen, split == "val")?;
     let mut counts = Vec::with_capacity(chosen.len());
     for chunk in chosen.chunks(CHUNK) {
@@ -81,37 +75,45 @@ pub fn run(request: &Request, mut progress: impl FnMut(usize, usize)) -> Result<
         models: ensemble.models.iter().map(|m| m.name.clone()).collect(),
         split,
         evaluation: evaluate(&counts),
-        threshold: ensemble.point.threshold,
-        min_area: ensemble.point.min_area,
-        opening: ensemble.point.opening,
-        closing: ensemble.point.closing,
-        fill_holes: ensemble.point.fill_holes,
+        flips: ensemble.has_flips(),
+        point: ensemble.point,
         series: by_series(&chosen, &counts),
         series_not_in_split: if split == "all" { Vec::new() } else { not_in_split(&ensemble, &samples) },
     };
+    warnings.extend(ensemble.advice(&request.settings));
     Ok(Outcome { report, counts, left_out: broken, warnings })
 }
 
-/// The samples to evaluate on: the wished part of the split if these are the first model's own data, else all.
+/// Samples that models may be judged on.
+pub(super) struct Chosen<'a> {
+    pub samples: Vec<&'a Sample>,
+    /// `test` or `val` of the first model's own data, or `all`.
+    pub split: &'static str,
+}
+
+/// The samples to judge on: `part` of the split if these are the first model's own data, else all.
 ///
 /// They are its own when it was trained on any of them under the series' name of its split: series of other data may be called the
 /// same, and renamed ones are refused as seen. Series that were added since are in no part of the split.
-fn choose<'a>(ensemble: &Ensemble, samples: &'a [Sample], request: &Request) -> Result<(Vec<&'a Sample>, &'static str)> {
+///
+/// # Errors
+/// If there are none; names `data`.
+pub(super) fn choose<'a>(ensemble: &Ensemble, samples: &'a [Sample], part: Part, data: &Path) -> Result<Chosen<'a>> {
     let splits = &ensemble.models[0].splits;
     let seen: HashSet<&str> = splits.seen.iter().map(String::as_str).collect();
     let is_known =
         |s: &Sample| splits.part_of(s).is_some_and(|part| part != Part::Test) && seen.contains(hex(&s.digest).as_str());
     let is_own = samples.iter().any(is_known);
     let (chosen, split): (Vec<&Sample>, _) = if is_own {
-        let name = if request.part == Part::Val { "val" } else { "test" };
-        (samples.iter().filter(|s| splits.part_of(s) == Some(request.part)).collect(), name)
+        let name = if part == Part::Val { "val" } else { "test" };
+        (samples.iter().filter(|s| splits.part_of(s) == Some(part)).collect(), name)
     } else {
         (samples.iter().collect(), "all")
     };
     if chosen.is_empty() && is_own {
         let text = format!("the series here were used to train this model, and none is in its {split} series");
         return Err(Error::new(ErrorKind::Data, text)
-            .at(&request.data)
+            .at(data)
             .remedy("evaluate on series that the model has not seen; splits.json of the run names its test series"));
     }
     if chosen.is_empty() {
@@ -119,10 +121,10 @@ fn choose<'a>(ensemble: &Ensemble, samples: &'a [Sample], request: &Request) -> 
             ErrorKind::Data,
             format!("no sub-image annotated for {} is in the {split} series", ensemble.organ),
         )
-        .at(&request.data)
+        .at(data)
         .remedy("`unet-engine inspect` shows what is annotated; splits.json of the run says which series are its test series"));
     }
-    Ok((chosen, split))
+    Ok(Chosen { samples: chosen, split })
 }
 
 /// The series of `samples` that the first model's split does not name.

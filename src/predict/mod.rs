@@ -3,10 +3,11 @@
 
 mod ensemble;
 pub mod evaluate;
+pub mod joint;
 mod output;
 pub mod style;
 
-pub use ensemble::{Ensemble, Settings};
+pub use ensemble::{Combined, Ensemble, Settings};
 pub use output::ObjectCounts;
 
 use crate::atomic_file;
@@ -44,6 +45,8 @@ pub struct Outcome {
     pub n_objects: Vec<(String, ObjectCounts)>,
     /// Pictures that could not be read; the rest went on.
     pub left_out: Vec<Error>,
+    /// What the user should know about the models.
+    pub notes: Vec<String>,
 }
 
 /// A series as it was understood.
@@ -91,6 +94,7 @@ pub fn run(request: &Request, follow: &mut dyn Follow) -> Result<Outcome> {
         series: Vec::new(),
         n_objects: organs.iter().map(|organ| (organ.clone(), ObjectCounts::default())).collect(),
         left_out: Vec::new(),
+        notes: ensembles.iter().filter_map(|e| e.advice(&request.settings)).collect(),
     };
     let mut summary = String::from(output::SUMMARY_HEADER);
     let mut rows = Vec::new();

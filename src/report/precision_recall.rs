@@ -64,6 +64,7 @@ mod tests {
             f_half: None,
             pixel_precision: None,
             object_precision: None,
+            objects: Default::default(),
             min_precision: None,
             reached: true,
             review: None,

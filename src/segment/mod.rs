@@ -36,6 +36,19 @@ pub struct OperatingPoint {
 }
 
 impl OperatingPoint {
+    /// In words, without what is left out.
+    pub fn describe(&self) -> String {
+        let mut text = format!("threshold {:.3}, smallest object {} pixels", self.threshold, self.min_area);
+        for (name, radius) in [("opening", self.opening), ("closing", self.closing)].into_iter().filter(|(_, radius)| *radius > 0)
+        {
+            text.push_str(&format!(", {name} radius {radius}"));
+        }
+        if !self.fill_holes {
+            text.push_str(", holes kept");
+        }
+        text
+    }
+
     /// Checks that the numbers make sense; a file may say anything.
     ///
     /// # Errors

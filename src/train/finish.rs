@@ -8,7 +8,7 @@ use crate::dataset::Sample;
 use crate::error::Result;
 use crate::image::Gray;
 use crate::infer::{Frame, Maps};
-use crate::metrics::calibrate::{Calibration, Prediction, calibrate};
+use crate::metrics::calibrate::{Prediction, calibrate};
 use crate::report;
 
 /// With fewer right objects than this, on the validation series, a model misleads.
@@ -20,7 +20,7 @@ pub(super) fn finish(trainer: &mut Trainer<'_>, val: &[Sample]) -> Result<()> {
     let predictions = predict(trainer, val)?;
     let calibration = calibrate(&predictions, trainer.config.min_precision);
     atomic_file::write(&trainer.store.files.calibration(), &pretty_json(&calibration)?)?;
-    trainer.progress.say(&describe(&calibration));
+    trainer.progress.say(&calibration.describe());
     if calibration.pixel_precision.is_none() && val.iter().any(|sample| !sample.instances.is_empty()) {
         let remedy = Collapse::Nothing.remedy();
         trainer.progress.say(&format!("warning: the model has collapsed: it predicts nothing.\n  what to do: {remedy}"));
@@ -47,23 +47,4 @@ fn predict<'a>(trainer: &mut Trainer<'_>, val: &'a [Sample]) -> Result<Vec<Predi
         Prediction { sample, probability, channels: if config.instances > 1 { maps.channels } else { Vec::new() } }
     };
     Ok(val.iter().zip(maps).map(prediction).collect())
-}
-
-fn describe(calibration: &Calibration) -> String {
-    let number = |value: Option<f64>| value.map_or_else(|| "none".into(), |value| format!("{value:.3}"));
-    let point = &calibration.point;
-    let text = format!(
-        "threshold {:.2}, smallest object {} pixels: on the validation series F0.5 {}, pixel precision {}, object precision {}",
-        point.threshold,
-        point.min_area,
-        number(calibration.f_half),
-        number(calibration.pixel_precision),
-        number(calibration.object_precision),
-    );
-    match calibration.min_precision {
-        Some(asked) if !calibration.reached => {
-            format!("{text}\nwarning: a precision of {asked} is not reachable on the validation series; this is the highest")
-        }
-        _ => text,
-    }
 }

@@ -4,6 +4,7 @@ mod annotations;
 mod archives;
 mod evaluation;
 mod foreign;
+mod joint;
 mod post_processing;
 
 use crate::train::discs;
