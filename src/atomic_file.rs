@@ -26,6 +26,40 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// Makes the file `from` known as `to` in the same folder too, in one step: as a hard link, or as a copy where the file system has none.
+///
+/// # Errors
+/// If the operating system refuses; both names then stand for what they did before.
+pub fn keep_as(from: &Path, to: &Path) -> Result<()> {
+    let temporary = temporary_name(to);
+    crash_point();
+    let linked = std::fs::hard_link(from, &temporary).or_else(|_| std::fs::copy(from, &temporary).map(|_| ()));
+    crash_point();
+    let outcome = linked.and_then(|()| std::fs::rename(&temporary, to));
+    // It failed, or both names were links to one file already: then a rename does nothing, and leaves the temporary name.
+    let _ = std::fs::remove_file(&temporary);
+    outcome.map_err(|e| Error::io(ErrorKind::Run, to, "keep a file under another name", e))?;
+    crash_point();
+    sync_folder(to);
+    Ok(())
+}
+
+/// Appends `bytes` to the file at `path`, made if need be, and syncs it. Not in one step: a crash can leave a part of them.
+///
+/// # Errors
+/// If the operating system refuses.
+pub fn append(path: &Path, bytes: &[u8]) -> Result<()> {
+    let cannot = |e: std::io::Error| Error::io(ErrorKind::Run, path, "write the file", e);
+    crash_point();
+    let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(cannot)?;
+    let (first, second) = bytes.split_at(bytes.len() / 2);
+    file.write_all(first).map_err(cannot)?;
+    crash_point();
+    file.write_all(second).and_then(|()| file.sync_data()).map_err(cannot)?;
+    crash_point();
+    Ok(())
+}
+
 fn write_and_sync(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
     // In two parts, so that a test can stop between them.

@@ -8,6 +8,7 @@ mod golden;
 mod ops;
 mod predict;
 mod reference;
+mod report;
 mod roi;
 mod synth;
 mod train;

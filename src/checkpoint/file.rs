@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 /// The metadata key that holds everything but the tensors.
 const METADATA_KEY: &str = "unet-engine";
 
+const RESTORE: &str = "restore the file from a copy, or train again";
+
 /// An array with its shape, in the layout of the tape.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
@@ -47,8 +49,7 @@ pub fn write(path: &Path, checkpoint: &Checkpoint) -> Result<String> {
     let bytes = serialise(checkpoint)?;
     let checksum = checksum(&bytes);
     atomic_file::write(path, &bytes)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    atomic_file::write(&sidecar(path), format!("{checksum}  {name}\n").as_bytes())?;
+    write_sidecar(path, &checksum)?;
     Ok(checksum)
 }
 
@@ -84,36 +85,26 @@ pub fn checksum(bytes: &[u8]) -> String {
 pub(crate) fn stored_checksum(path: &Path) -> Result<String> {
     let sidecar = sidecar(path);
     let text = std::fs::read_to_string(&sidecar)
-        .map_err(|e| Error::io(ErrorKind::Data, &sidecar, "read the checksum of a checkpoint", e))?;
+        .map_err(|e| Error::io(ErrorKind::Data, &sidecar, "read the checksum of a checkpoint", e).remedy(RESTORE))?;
     Ok(text.split_whitespace().next().unwrap_or_default().to_string())
 }
 
-/// Makes a checkpoint and its checksum known by another name in the same folder too, if it is there. `from` stays as it is, so that at
-/// every moment one of the two is whole: as hard links, or as copies where the file system has none.
+/// Makes a checkpoint and its checksum known by another name in the same folder too, if both are there. `from` stays as it is, so that
+/// at every moment one of the two is whole.
 pub(crate) fn keep_as(from: &Path, to: &Path) -> Result<()> {
-    for (from, to) in [(from.to_path_buf(), to.to_path_buf()), (sidecar(from), sidecar(to))] {
-        let mut temporary = to.as_os_str().to_os_string();
-        temporary.push(".tmp");
-        let kept = link_or_copy(&from, Path::new(&temporary)).and_then(|()| std::fs::rename(&temporary, &to));
-        match kept {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::io(ErrorKind::Run, from, "keep the checkpoint under another name", e));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
+    let Some(checksum) = stored_checksum(from).ok().filter(|_| from.is_file()) else { return Ok(()) };
+    atomic_file::keep_as(from, to)?;
+    write_sidecar(to, &checksum)
 }
 
-fn link_or_copy(from: &Path, to: &Path) -> std::io::Result<()> {
-    match std::fs::remove_file(to) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
-    if !from.is_file() {
-        return Err(std::io::ErrorKind::NotFound.into());
-    }
-    std::fs::hard_link(from, to).or_else(|_| std::fs::copy(from, to).map(|_| ()))
+/// The checksum of the checkpoint at `path`, if it is the one that it should have.
+pub(crate) fn verified_checksum(path: &Path) -> Result<String> {
+    Ok(checksum(&read_verified(path)?))
+}
+
+fn write_sidecar(path: &Path, checksum: &str) -> Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    atomic_file::write(&sidecar(path), format!("{checksum}  {name}\n").as_bytes())
 }
 
 fn sidecar(path: &Path) -> PathBuf {
@@ -143,8 +134,7 @@ fn read_verified(path: &Path) -> Result<Vec<u8>> {
     if found == expected {
         return Ok(bytes);
     }
-    Err(Error::data(path, format!("the checkpoint is damaged: its SHA-256 should be {expected}, but is {found}"))
-        .remedy("restore the file from a copy, or train again"))
+    Err(Error::data(path, format!("the checkpoint is damaged: its SHA-256 should be {expected}, but is {found}")).remedy(RESTORE))
 }
 
 #[cfg(test)]

@@ -181,8 +181,18 @@ impl RunFiles {
         self.root.join("report.html")
     }
 
+    /// The curves over the epochs.
+    pub fn curves(&self) -> PathBuf {
+        self.root.join("curves.png")
+    }
+
     pub fn environment(&self) -> PathBuf {
         self.root.join("environment.json")
+    }
+
+    /// Locked by the process that trains.
+    pub fn lock(&self) -> PathBuf {
+        self.root.join(".lock")
     }
 
     pub fn checkpoints(&self) -> PathBuf {

@@ -7,6 +7,7 @@ use crate::geometry::Mask;
 use crate::roi::{Roi, archive};
 use crate::terminal::say;
 use image::ImageEncoder;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 const AFTER_HELP: &str = "\
@@ -81,6 +82,7 @@ struct Row {
     z: u32,
     t: u32,
     group: u8,
+    properties: BTreeMap<String, String>,
 }
 
 impl Row {
@@ -100,6 +102,7 @@ impl Row {
             z: roi.z,
             t: roi.t,
             group: roi.group,
+            properties: roi.properties().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
         }
     }
 }
@@ -163,6 +166,9 @@ fn mask(file: &Path, (width, height): (usize, usize), out: &Path) -> Result<()> 
     }
     if n_cut > 0 {
         say(&format!("warning: {n_cut} of {n_areas} ROIs lie outside {width} x {height} pixels, wholly or in part"));
+    }
+    if n_areas == 0 {
+        say("warning: no ROI in it encloses an area (lines and points do not): the mask is empty");
     }
     let pixels: Vec<u8> = mask.pixels().iter().map(|&p| p * 255).collect();
     let mut png = Vec::new();

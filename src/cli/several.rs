@@ -81,7 +81,7 @@ pub(super) fn run(request: &Request, kind: Kind) -> Result<PathBuf> {
         runs.push(train_and_judge(request, options, &data, &out.join(name))?);
     }
     let summary = summarise(organ, kind, runs);
-    let text = serde_json::to_string_pretty(&summary).map_err(|e| Error::run("cannot write JSON").caused_by(e))?;
+    let text = serde_json::to_string_pretty(&summary).map_err(|e| Error::run("cannot write JSON").caused_by(e))? + "\n";
     atomic_file::write(&out.join("summary.json"), text.as_bytes())?;
     print_summary(&summary)?;
     Ok(out)

@@ -122,7 +122,7 @@ impl Findings {
             }
         }
         for (organ, annotation) in &series.annotations {
-            let counted = self.count(series, organ, annotation);
+            let counted = self.count(series, annotation);
             found.organs.insert(organ.clone(), counted);
         }
         if series.annotations.is_empty() && !series.is_ambiguous {
@@ -131,14 +131,10 @@ impl Findings {
         self.series.push(found);
     }
 
-    fn count(&mut self, series: &Series, organ: &str, annotation: &Annotation) -> OrganFindings {
+    fn count(&mut self, series: &Series, annotation: &Annotation) -> OrganFindings {
         let mut counted = OrganFindings::default();
         if let Annotation::Rois(rois) = annotation {
             (counted.rois, counted.without_area, counted.skipped) = (rois.n_read, rois.n_without_area, rois.n_skipped);
-        }
-        if counted.without_area > 0 {
-            let what = "ROIs enclose no area (lines, points, texts) and are not used";
-            self.warnings.push(format!("{}, {organ}: {} {what}", series.name, counted.without_area));
         }
         match load::load(series, annotation) {
             Ok(loaded) => {

@@ -96,10 +96,11 @@ fn remaining_number(name: &str, context: &str) -> Option<u32> {
     left.last().copied().or_else(|| numbers(&name).last().copied().filter(|_| !is_of_series))
 }
 
-/// The sub-image of a name as our predictions give them, `heart-s07-1`.
+/// The sub-image of a name as our predictions give them: `heart-s07-1`, or `heart-s07-r1` where it is for review.
 pub fn own_number(name: &str) -> Option<u32> {
     let (rest, object) = name.rsplit_once('-')?;
     let (_, sub_image) = rest.rsplit_once("-s")?;
+    let object = object.strip_prefix('r').unwrap_or(object);
     let is_number = |text: &str| !text.is_empty() && text.len() <= 6 && text.chars().all(|c| c.is_ascii_digit());
     (is_number(object) && is_number(sub_image)).then(|| sub_image.parse().ok()).flatten()
 }
@@ -162,7 +163,8 @@ mod tests {
     fn names_of_predictions() {
         assert_eq!(own_number("heart-s07-1"), Some(7));
         assert_eq!(own_number("my-organ-s12-3"), Some(12));
-        assert_eq!(["heart-07-1", "heart-s-1", "heart-s07", "s07-1"].map(own_number), [None; 4]);
+        assert_eq!(own_number("heart-s02-r1"), Some(2));
+        assert_eq!(["heart-s02-r", "heart-s02-rr1", "heart-07-1", "heart-s-1", "heart-s07", "s07-1"].map(own_number), [None; 6]);
     }
 
     #[test]

@@ -66,8 +66,10 @@ impl Source {
             return Err(Error::data(&file, message).remedy("correct grid in dataset.toml, or --grid"));
         };
         grid.find_blanks(&picture);
-        let [across, down] = [(picture.width, columns), (picture.height, rows)].map(|(length, n)| (length + border) % n);
-        let rest = if across + down > 0 { ", which leaves a rest: check rows, columns and border" } else { "" };
+        let (first, last) = (grid.origins[0], grid.origins[grid.origins.len() - 1]);
+        // Behind the last cell there is as much as before the first: nothing, or a border around the picture.
+        let has_rest = |axis: usize| [picture.width, picture.height][axis] - last[axis] - grid.cell[axis] != first[axis];
+        let rest = if has_rest(0) || has_rest(1) { ", which leaves a rest: check rows, columns and border" } else { "" };
         Ok((Source::Composite { file, grid }, format!("as given{rest}")))
     }
 

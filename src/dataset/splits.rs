@@ -5,6 +5,7 @@ use super::{Sample, manifest, names};
 use crate::error::{Error, ErrorKind, Result};
 use crate::random::{Philox, Purpose};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 
 /// Which part of the data.
@@ -49,6 +50,24 @@ pub struct Splits {
     /// Hexadecimal digests of all sub-images used in training or validation (without those of one intensity): what `evaluate` refuses to
     /// be fooled by.
     pub seen: Vec<String>,
+    /// Hexadecimal digest of what is annotated in them: a run goes on only with the same; absent in files of older versions.
+    #[serde(default)]
+    pub annotations: Option<String>,
+}
+
+/// SHA-256, in hexadecimal, of the instances annotated in `samples`, whatever the order of the samples.
+pub fn annotations_digest<'a>(samples: impl Iterator<Item = &'a Sample>) -> String {
+    let mut samples: Vec<&Sample> = samples.collect();
+    samples.sort_by(|a, b| (&a.series, a.sub_image).cmp(&(&b.series, b.sub_image)));
+    let mut hash = Sha256::new();
+    for sample in samples {
+        hash.update((sample.series.len() as u64).to_le_bytes());
+        hash.update(&sample.series);
+        hash.update((sample.sub_image as u64).to_le_bytes());
+        hash.update((sample.instances.len() as u64).to_le_bytes());
+        sample.instances.iter().for_each(|mask| hash.update(mask.pixels()));
+    }
+    hex(&hash.finalize())
 }
 
 impl Splits {
@@ -75,7 +94,15 @@ impl Splits {
             return Err(Error::usage("no series is left to train on").remedy("name fewer series as test and validation sets"));
         }
         rest.sort_by(|a, b| names::natural_order(a, b));
-        let mut splits = Splits { train: rest, val, test, by_image: options.by_image, seed: options.seed, seen: Vec::new() };
+        let mut splits = Splits {
+            train: rest,
+            val,
+            test,
+            by_image: options.by_image,
+            seed: options.seed,
+            seen: Vec::new(),
+            annotations: None,
+        };
         splits.refuse_leaks(samples)?;
         let mut seen: Vec<String> = samples
             .iter()
@@ -85,6 +112,8 @@ impl Splits {
         seen.sort();
         seen.dedup();
         splits.seen = seen;
+        let is_used = |s: &&Sample| matches!(splits.part_of(s), Some(Part::Train | Part::Val));
+        splits.annotations = Some(annotations_digest(samples.iter().filter(is_used)));
         Ok(splits)
     }
 

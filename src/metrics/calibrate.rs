@@ -7,7 +7,7 @@
 //! few smallest areas at which another part is large enough to stay. A property test compares this with running everything anew.
 
 use super::objects::{Pair, greedy};
-use super::review::{REVIEW_BETA, Review};
+use super::review::Review;
 use super::{Counts, union};
 use crate::dataset::Sample;
 use crate::geometry::{Mask, Rect};
@@ -49,7 +49,7 @@ pub struct Calibration {
     pub min_precision: Option<f64>,
     /// Whether it is reached, for pixels and for objects. `true` if none was asked for.
     pub reached: bool,
-    /// From where objects are worth a look; `None` where no lower threshold finds more.
+    /// From where objects are worth a look; `None` where no lower threshold finds a right one that was missed.
     pub review: Option<Review>,
     /// Precision against recall over the thresholds, all else as at `point`; thresholds ascend.
     pub curve: Vec<CurvePoint>,
@@ -96,9 +96,8 @@ pub fn calibrate(predictions: &[Prediction<'_>], min_precision: Option<f64>) -> 
     let chosen = reaching.or_else(fallback).expect("the grid is not empty");
     // The points that differ from the chosen one in the threshold alone; thresholds ascend in the grid.
     let along = |c: &&Candidate| OperatingPoint { threshold: chosen.point.threshold, ..c.point } == chosen.point;
-    let lower = candidates.iter().filter(along).filter(|c| c.point.threshold < chosen.point.threshold);
-    let value = |c: &Candidate| c.objects.f_beta(REVIEW_BETA).unwrap_or(0.0);
-    let review = best(lower.filter(|c| c.finds_more_than(chosen)), value);
+    let curve: Vec<CurvePoint> = candidates.iter().filter(along).map(Candidate::curve_point).collect();
+    let lower: Vec<f32> = curve.iter().map(|c| c.threshold).filter(|&t| t < chosen.point.threshold).collect();
     Calibration {
         point: chosen.point,
         f_half: chosen.f_half(),
@@ -107,8 +106,8 @@ pub fn calibrate(predictions: &[Prediction<'_>], min_precision: Option<f64>) -> 
         objects: chosen.objects,
         min_precision,
         reached,
-        review: review.map(|c| Review::judged(predictions, &chosen.point, c.point.threshold)),
-        curve: candidates.iter().filter(along).map(Candidate::curve_point).collect(),
+        review: Review::choose(predictions, &chosen.point, chosen.objects, &lower),
+        curve,
     }
 }
 
@@ -137,10 +136,6 @@ impl Candidate {
     /// The lower of pixel and object precision; `None` where nothing is predicted.
     fn lower_precision(&self) -> Option<f64> {
         self.pixels.precision().zip(self.objects.precision()).map(|(pixel, object)| pixel.min(object))
-    }
-
-    fn finds_more_than(&self, other: &Candidate) -> bool {
-        self.objects.true_positive + self.objects.false_positive > other.objects.true_positive + other.objects.false_positive
     }
 
     fn curve_point(&self) -> CurvePoint {

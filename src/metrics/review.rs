@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// Recall of objects weighs this many times more than their precision in the choice of the review threshold: F2 (van Rijsbergen 1979).
-pub(super) const REVIEW_BETA: f64 = 2.0;
+const REVIEW_BETA: f64 = 2.0;
 
 /// From which probability objects are worth a look.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,24 +27,46 @@ pub struct Review {
 }
 
 impl Review {
-    /// The review at `threshold`, judged on the validation series.
-    pub(super) fn judged(predictions: &[Prediction<'_>], point: &OperatingPoint, threshold: f32) -> Review {
-        let lower = OperatingPoint { threshold, ..*point };
-        let counts: Vec<Counts> = predictions
-            .par_iter()
-            .map(|p| {
-                let (width, height) = (p.sample.image.width, p.sample.image.height);
-                let found = |point| instances_by_channel(&p.probability, &p.channels, width, height, point);
-                let candidates = for_review(&found(point), found(&lower));
-                let masks: Vec<&Mask> = candidates.iter().map(|instance| &instance.mask).collect();
-                // What is annotated and not found is no part of this: most of it is accepted.
-                Counts { false_negative: 0, ..match_objects(&masks, &p.sample.instances) }
-            })
-            .collect();
-        let mut objects = Counts::default();
-        counts.into_iter().for_each(|image| objects.add(image));
-        Review { threshold, object_precision: objects.precision(), objects }
+    /// The best of `thresholds` (all below that of `point`, ascending), by F2 over the objects that `point` misses: what is for review
+    /// should be what precision cost, and not much else. `accepted` is what `point` reaches. `None` where no threshold finds a right one.
+    pub(super) fn choose(
+        predictions: &[Prediction<'_>],
+        point: &OperatingPoint,
+        accepted: Counts,
+        thresholds: &[f32],
+    ) -> Option<Review> {
+        let found: Vec<Vec<Instance>> = predictions.par_iter().map(|p| instances(p, point)).collect();
+        let mut best: Option<(f64, Review)> = None;
+        for &threshold in thresholds {
+            let objects = judge(predictions, &found, &OperatingPoint { threshold, ..*point });
+            let still_missed = accepted.false_negative.saturating_sub(objects.true_positive);
+            let value = Counts { false_negative: still_missed, ..objects }.f_beta(REVIEW_BETA).unwrap_or(0.0);
+            // Among equals the highest threshold: its outlines are the tightest.
+            if objects.true_positive > 0 && best.is_none_or(|(before, _)| value >= before) {
+                best = Some((value, Review { threshold, object_precision: objects.precision(), objects }));
+            }
+        }
+        best.map(|(_, review)| review)
     }
+}
+
+/// How many of the objects at `lower` that share nothing with the accepted ones are right, and how many wrong.
+fn judge(predictions: &[Prediction<'_>], accepted: &[Vec<Instance>], lower: &OperatingPoint) -> Counts {
+    let of_image = |(p, accepted): (&Prediction<'_>, &Vec<Instance>)| {
+        let candidates = for_review(accepted, instances(p, lower));
+        let masks: Vec<&Mask> = candidates.iter().map(|instance| &instance.mask).collect();
+        // What is annotated and not found is no part of this: most of it is accepted.
+        Counts { false_negative: 0, ..match_objects(&masks, &p.sample.instances) }
+    };
+    let counts: Vec<Counts> = predictions.par_iter().zip(accepted).map(of_image).collect();
+    let mut objects = Counts::default();
+    counts.into_iter().for_each(|image| objects.add(image));
+    objects
+}
+
+fn instances(prediction: &Prediction<'_>, point: &OperatingPoint) -> Vec<Instance> {
+    let (width, height) = (prediction.sample.image.width, prediction.sample.image.height);
+    instances_by_channel(&prediction.probability, &prediction.channels, width, height, point)
 }
 
 /// Of the objects at a lower threshold those that share no pixel with an accepted one.
@@ -81,8 +103,11 @@ mod tests {
         probability[4 * width + 3] = 0.4;
         let prediction = Prediction { sample: &sample, probability, channels: Vec::new() };
         let point = OperatingPoint { threshold: 0.5, min_area: 4, opening: 0, closing: 0, fill_holes: true };
-        let review = Review::judged(&[prediction], &point, 0.3);
+        let accepted = Counts { true_positive: 1, false_positive: 0, false_negative: 1 };
+        let choose = |thresholds: &[f32]| Review::choose(std::slice::from_ref(&prediction), &point, accepted, thresholds);
         let objects = Counts { true_positive: 1, false_positive: 1, false_negative: 0 };
-        assert_eq!(review, Review { threshold: 0.3, object_precision: Some(0.5), objects });
+        let review = Review { threshold: 0.35, object_precision: Some(0.5), objects };
+        assert_eq!(choose(&[0.3, 0.35, 0.45]), Some(review), "the highest of those that find the missed one");
+        assert_eq!(choose(&[0.45]), None, "nothing more is found there");
     }
 }

@@ -79,13 +79,14 @@ impl<'a> SeriesOutput<'a> {
         let mut outlines = Vec::new();
         for (e, (ensemble, found)) in ensembles.iter().zip(found).enumerate() {
             let masks = found.accepted.iter().map(|object| &object.mask);
+            let review = found.review.iter().map(|object| (&object.mask, REVIEW.color));
+            let in_colors: Vec<_> = review.chain(masks.clone().map(|mask| (mask, styles[e].color))).collect();
             let stem = format!("{}-s{number:02}.png", ensemble.organ);
-            let mask = overlay::mask_png(&union(image.width, image.height, masks.clone()))?;
+            let mask = overlay::mask_png(&union(image.width, image.height, masks))?;
             atomic_file::write(&self.folder.join("masks").join(&stem), &mask)?;
-            let picture = overlay::overlay(image, masks.clone().map(|mask| (mask, styles[e].color)));
+            let picture = overlay::overlay(image, in_colors.iter().copied());
             atomic_file::write(&self.folder.join("overlays").join(&stem), &picture.png()?)?;
-            outlines.extend(found.review.iter().map(|object| (&object.mask, REVIEW.color)));
-            outlines.extend(masks.map(|mask| (mask, styles[e].color)));
+            outlines.extend(in_colors);
             for (i, object) in found.accepted.iter().enumerate() {
                 let name = format!("{}-s{number:02}-{}", ensemble.organ, i + 1);
                 let roi = self.roi(object, name, number, styles[e], ensemble.properties(object));

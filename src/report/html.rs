@@ -4,7 +4,7 @@ use crate::metrics::{Evaluation, Scores};
 use std::fmt::Write;
 
 const STYLE: &str = "body{font-family:sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}\
-table{border-collapse:collapse}td,th{padding:.3rem .7rem;border-bottom:1px solid #ddd;text-align:right}\
+table{border-collapse:collapse;display:block;max-width:100%;overflow-x:auto}td,th{padding:.3rem .7rem;border-bottom:1px solid #ddd;text-align:right}\
 td:first-child,th:first-child{text-align:left}svg{max-width:40rem;width:100%;display:block}\
 figure{display:inline-block;margin:.5rem;vertical-align:top;max-width:22rem}figure img{width:100%}\
 figcaption{font-size:.85rem}pre{background:#f6f6f6;padding:1rem;overflow:auto}";

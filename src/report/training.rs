@@ -18,7 +18,8 @@ use std::path::Path;
 const BLUE: Color = [31, 119, 180];
 const ORANGE: Color = [230, 110, 10];
 const GREEN: Color = [44, 140, 44];
-const ANNOTATED: Color = [255, 255, 255];
+// Neither is a grey, which would drown in speckle.
+const ANNOTATED: Color = [0, 200, 255];
 const PREDICTED: Color = [255, 64, 64];
 /// Examples shown of each kind: best, median, worst.
 const N_EXAMPLES: usize = 3;
@@ -38,7 +39,7 @@ struct Judged<'a> {
 pub fn write_training(run_dir: &Path, predictions: &[Prediction<'_>]) -> Result<()> {
     let files = RunFiles::new(run_dir);
     let charts = charts(&epochs(&read(&files.log())?, &files.log())?);
-    atomic_file::write(&run_dir.join("curves.png"), &chart::draw(&charts).png()?)?;
+    atomic_file::write(&files.curves(), &chart::draw(&charts).png()?)?;
     let calibration: Calibration = serde_json::from_str(&read(&files.calibration())?)
         .map_err(|e| Error::data(files.calibration(), "not the JSON that `train` writes").caused_by(e))?;
     let judged: Vec<Judged> = predictions.iter().map(|p| judge(p, &calibration)).collect();
@@ -111,10 +112,11 @@ fn choice(calibration: &Calibration) -> String {
     );
     if let Some(review) = calibration.review {
         text.push_str(&format!(
-            "<p>Objects from a probability of {:.3} that are not accepted go to the review list; {} of them are right on the \
-             validation series.</p>\n",
+            "<p>Objects from a probability of {:.3} that are not accepted go to the review list; on the validation series {} of {} \
+             are right.</p>\n",
             review.threshold,
-            number(review.object_precision)
+            review.objects.true_positive,
+            review.objects.true_positive + review.objects.false_positive
         ));
     }
     if let Some(asked) = calibration.min_precision {
@@ -146,7 +148,7 @@ fn examples(judged: &[Judged<'_>]) -> Result<String> {
     let mut without: Vec<&Judged> = judged.iter().filter(false_positive).collect();
     without.sort_by_key(|image| std::cmp::Reverse(image.counts.pixels.false_positive));
     without.truncate(N_EXAMPLES);
-    let mut text = String::from("<h2>Examples</h2>\n<p>White: annotated. Red: predicted.</p>\n");
+    let mut text = String::from("<h2>Examples</h2>\n<p>Blue: annotated. Red: predicted.</p>\n");
     let groups = [
         ("Best", &with[..n]),
         ("Median", &with[median_start..median_start + n]),

@@ -155,9 +155,14 @@ impl Roi {
         Ok(Roi { kind, bounds, shape, interior, n_points, ..self.clone() })
     }
 
+    /// Its properties, in their order.
+    pub fn properties(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.properties.lines().filter_map(|line| line.split_once(": "))
+    }
+
     /// The value of a property.
     pub fn property(&self, key: &str) -> Option<&str> {
-        self.properties.lines().filter_map(|line| line.split_once(": ")).find(|(k, _)| *k == key).map(|(_, value)| value)
+        self.properties().find(|(k, _)| *k == key).map(|(_, value)| value)
     }
 
     /// Sets a property; line breaks and colons have no place in its key, nor line breaks in its value.

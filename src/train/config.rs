@@ -132,7 +132,8 @@ impl Config {
     pub fn resolve(options: &Options, facts: Facts) -> Result<Config> {
         let (data, organ) = required(options)?;
         // A run may be resumed from another folder.
-        let data = std::path::absolute(&data).unwrap_or(data);
+        let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+        let data = absolute(data);
         let preset = options.preset.unwrap_or_default();
         let recipe = Recipe::of(preset);
         let arch = options.arch.unwrap_or_else(|| default_arch(&organ));
@@ -143,7 +144,7 @@ impl Config {
             organ,
             arch,
             preset,
-            init: options.init.clone(),
+            init: options.init.clone().map(absolute),
             device: options.device.clone().unwrap_or_else(|| "auto".into()),
             seed: options.seed.unwrap_or(0),
             base: options.base.unwrap_or(recipe.base),

@@ -32,10 +32,14 @@ pub(super) fn write(files: &RunFiles, backend: &dyn Backend) -> Result<()> {
     atomic_file::write(&files.environment(), &pretty_json(&environment)?)
 }
 
-/// Warns when a run goes on with another instruction set than it began with: the bits then differ.
-pub(super) fn warn_of_another_machine(files: &RunFiles, backend: &dyn Backend) {
+/// Warns when a run goes on with another instruction set than it began with, for the bits then differ, or when its file does not say.
+/// Then it is written anew, for this machine.
+pub(super) fn compare_with_this_machine(files: &RunFiles, backend: &dyn Backend) -> Result<()> {
     let text = std::fs::read_to_string(files.environment()).unwrap_or_default();
-    let Ok(began) = serde_json::from_str::<Environment>(&text) else { return };
+    let Ok(began) = serde_json::from_str::<Environment>(&text) else {
+        say("warning: environment.json is missing or damaged: nothing says whether this run began on the same instruction set");
+        return write(files, backend);
+    };
     if began.architecture != backend.architecture() {
         say(&format!(
             "warning: this run began on {}, it goes on on {}: the numbers will differ in their last digits",
@@ -43,6 +47,7 @@ pub(super) fn warn_of_another_machine(files: &RunFiles, backend: &dyn Backend) {
             backend.architecture()
         ));
     }
+    Ok(())
 }
 
 /// `runs/<organ>-<arch>-<time>`.

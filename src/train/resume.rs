@@ -8,13 +8,15 @@ use super::{Request, environment};
 use crate::atomic_file;
 use crate::checkpoint::{self, Description, RunFiles};
 use crate::dataset::Sample;
-use crate::dataset::splits::Splits;
+use crate::dataset::splits::{Splits, annotations_digest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::terminal::say;
 use std::path::{Path, PathBuf};
 
 /// Settings that may differ when a run goes on: they change no result.
 const FREE_TO_CHANGE: [&str; 3] = ["data", "device", "threads"];
+
+const RESTORE: &str = "restore the file from a copy, or train again";
 
 /// Whether anything of a run can be gone on with: a checkpoint with its checksum. Where an epoch is finished, one that is missing or
 /// has lost its checksum is damage, and no reason to begin again.
@@ -46,19 +48,19 @@ pub(super) fn go_on(request: &Request, run: &Path, samples: Vec<Sample>, interru
         say(&format!("warning: {damage}\n  going on from the checkpoint before it, epoch {}", state.epoch + 1));
     }
     check_saved(&config, &saved.description, &state)
-        .map_err(|what| Error::data(files.checkpoint("last"), what).remedy("restore the run from a copy, or train again"))?;
+        .map_err(|what| Error::data(files.checkpoint("last"), what).remedy(RESTORE))?;
     let splits = read_splits(&files)?;
     let parts = sort_into_parts(samples, &splits);
     check_same_data(&splits, &parts, &config)?;
     if config.batch > parts.train.len() {
         let message = format!("a batch of {}, and {} training images", config.batch, parts.train.len());
-        return Err(Error::data(files.config(), message).remedy("restore the file from a copy, or train again"));
+        return Err(Error::data(files.config(), message).remedy(RESTORE));
     }
     let store = Store { files: files.clone(), description: saved.description.clone() };
     let (mut trainer, val) = prepare(&config, store, state, parts, interrupt)?;
     store::restore(&mut trainer.engine, &saved, &files)?;
     drop(saved);
-    environment::warn_of_another_machine(&files, trainer.engine.session().backend());
+    environment::compare_with_this_machine(&files, trainer.engine.session().backend())?;
     trainer.store.cut_log(&trainer.state)?;
     if trainer.state.phase != Phase::Done {
         say(&format!("going on in epoch {}, after step {}", trainer.state.epoch + 1, trainer.state.step));
@@ -77,7 +79,7 @@ fn check_saved(config: &Config, saved: &Description, state: &State) -> Result<()
 
 /// Keeps a second process from training the same run. The lock ends with the process, however that ends.
 pub(super) fn lock(files: &RunFiles) -> Result<std::fs::File> {
-    let path = files.root().join(".lock");
+    let path = files.lock();
     let file = std::fs::File::create(&path).map_err(|e| Error::io(ErrorKind::Run, &path, "create the lock", e))?;
     match file.try_lock() {
         Err(std::fs::TryLockError::WouldBlock) => Err(Error::usage("another process is training this run")
@@ -98,7 +100,7 @@ pub(super) fn is_finished(files: &RunFiles) -> Result<bool> {
         return Ok(false);
     }
     let (_, state, _) = store::read_last(files)?;
-    Ok(state.phase == Phase::Done && files.calibration().is_file() && files.report().is_file())
+    Ok(state.phase == Phase::Done && files.calibration().is_file() && files.curves().is_file() && files.report().is_file())
 }
 
 /// A run's configuration; what is given besides must say the same, but for what changes no result.
@@ -136,11 +138,12 @@ pub(super) fn resumed_config(options: &Options, files: &RunFiles) -> Result<Conf
 
 fn read_splits(files: &RunFiles) -> Result<Splits> {
     let path = files.splits();
-    let text = std::fs::read_to_string(&path).map_err(|e| Error::io(ErrorKind::Data, &path, "read the split", e))?;
-    serde_json::from_str(&text).map_err(|e| Error::data(&path, "not a split that `train` wrote").caused_by(e))
+    let text =
+        std::fs::read_to_string(&path).map_err(|e| Error::io(ErrorKind::Data, &path, "read the split", e).remedy(RESTORE))?;
+    serde_json::from_str(&text).map_err(|e| Error::data(&path, "not a split that `train` wrote").caused_by(e).remedy(RESTORE))
 }
 
-/// A run can only go on with the pictures that it began with.
+/// A run can only go on with the pictures and annotations that it began with.
 fn check_same_data(splits: &Splits, parts: &Parts, config: &Config) -> Result<()> {
     let hex = |sample: &Sample| sample.digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let mut found: Vec<String> = parts.train.iter().chain(&parts.val).filter(|s| !s.is_blank()).map(hex).collect();
@@ -149,9 +152,13 @@ fn check_same_data(splits: &Splits, parts: &Parts, config: &Config) -> Result<()
     expected.sort_unstable();
     // The split lists a picture once, even where a series holds it twice.
     found.dedup();
-    if found == expected {
-        return Ok(());
-    }
-    Err(Error::data(&config.data, "the pictures are not those that the run began with")
+    let is_same_annotation = |began: &String| *began == annotations_digest(parts.train.iter().chain(&parts.val));
+    let what = match &splits.annotations {
+        _ if found != expected => "pictures",
+        // Runs of older versions do not say what was annotated.
+        Some(began) if !is_same_annotation(began) => "annotations",
+        _ => return Ok(()),
+    };
+    Err(Error::data(&config.data, format!("the {what} are not those that the run began with"))
         .remedy("restore the data, give its new place with --data, or begin another training"))
 }

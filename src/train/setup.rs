@@ -63,8 +63,14 @@ pub(super) fn begin(request: &Request, samples: Vec<Sample>, interrupt: &dyn Fn(
     let (mut trainer, val) = prepare(&config, store, state, parts, interrupt)?;
     initialise_weights(&config, &mut trainer.engine)?;
     warn_of_few_steps(&config, &trainer.order);
-    create_run(&trainer, &splits)?;
+    let folder = trainer.store.files.checkpoints();
+    std::fs::create_dir_all(&folder).map_err(|e| Error::io(ErrorKind::Run, &folder, "create the run directory", e))?;
     let _lock = lock(&trainer.store.files)?;
+    if !request.resume {
+        // Another process may have begun it since.
+        check_unused(&run)?;
+    }
+    create_run(&trainer, &splits)?;
     complete(trainer, &val)?;
     Ok(run)
 }
@@ -97,10 +103,11 @@ pub(super) fn sort_into_parts(samples: Vec<Sample>, splits: &Splits) -> Parts {
 }
 
 fn check_unused(run: &Path) -> Result<()> {
-    // A training that was killed before it had written anything leaves an empty folder of checkpoints and a part of a file.
+    // A training that was killed before it had written anything leaves a lock, an empty folder of checkpoints and a part of a file.
     let is_nothing = |path: PathBuf| {
         let is_empty = |folder: &Path| std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
-        atomic_file::is_temporary(&path) || path == RunFiles::new(run).checkpoints() && is_empty(&path)
+        let files = RunFiles::new(run);
+        atomic_file::is_temporary(&path) || path == files.lock() || path == files.checkpoints() && is_empty(&path)
     };
     let is_unused = match std::fs::read_dir(run) {
         Ok(mut entries) => entries.all(|entry| entry.is_ok_and(|entry| is_nothing(entry.path()))),
@@ -261,8 +268,6 @@ fn warn_of_few_steps(config: &Config, order: &Order) {
 /// Writes the run directory up to the checkpoint before the first step.
 fn create_run(trainer: &Trainer<'_>, splits: &Splits) -> Result<()> {
     let files = &trainer.store.files;
-    let folder = files.checkpoints();
-    std::fs::create_dir_all(&folder).map_err(|e| Error::io(ErrorKind::Run, &folder, "create the run directory", e))?;
     atomic_file::write(&files.config(), trainer.config.to_toml()?.as_bytes())?;
     atomic_file::write(&files.splits(), &environment::pretty_json(splits)?)?;
     environment::write(files, trainer.engine.session().backend())?;

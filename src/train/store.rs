@@ -11,7 +11,6 @@ use crate::checkpoint::{self, Checkpoint, Description, RunFiles, Tensor};
 use crate::error::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 
 /// The `best` before the present one.
@@ -77,7 +76,9 @@ impl Store {
             checkpoint::keep_as(&former, &path)?;
         }
         if !self.is_named(&path, state) {
-            return Err(Error::data(&path, "this is not the best checkpoint that `last` names: it was replaced or restored")
+            let found =
+                if path.is_file() { "this is not it: the file was replaced, restored or damaged" } else { "it is missing" };
+            return Err(Error::data(&path, format!("expected the best checkpoint that `last` names; {found}"))
                 .remedy("restore the file and its .sha256 from a copy, or train again"));
         }
         let checkpoint = checkpoint::read(&path)?;
@@ -87,20 +88,17 @@ impl Store {
         Ok(())
     }
 
-    /// Whether a checkpoint is the best one that `state` names.
+    /// Whether a checkpoint is the best one that `state` names, and whole: after a crash between a file and its checksum it is not.
     fn is_named(&self, path: &Path, state: &State) -> bool {
         let named = state.best.as_ref().map(|best| best.checksum.as_str());
-        checkpoint::stored_checksum(path).is_ok_and(|found| named == Some(found.as_str()))
+        checkpoint::verified_checksum(path).is_ok_and(|found| named == Some(found.as_str()))
     }
 
     /// Appends a line to the log.
     pub fn append(&self, line: &EpochLine) -> Result<()> {
-        let path = self.files.log();
-        let cannot = |e: std::io::Error| Error::io(ErrorKind::Run, &path, "write the log", e);
         let mut text = serde_json::to_string(line).map_err(|e| Error::run("cannot write JSON").caused_by(e))?;
         text.push('\n');
-        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&path).map_err(cannot)?;
-        file.write_all(text.as_bytes()).and_then(|()| file.sync_data()).map_err(cannot)
+        atomic_file::append(&self.files.log(), text.as_bytes())
     }
 
     /// Cuts the log back to the lines that belong to `state`.

@@ -28,6 +28,24 @@ fn intensities_are_as_stored() {
     }
 }
 
+/// A montage with a border around it as well fits exactly; one with a column too few or an odd pixel leaves a rest.
+#[test]
+fn a_given_grid_says_whether_it_leaves_a_rest() {
+    let (_folder, path) = folder();
+    let given = Some(unet_engine::dataset::manifest::GridSpec { rows: 2, columns: 3, border: 2 });
+    for (name, width, height, has_rest) in [
+        ("between.png", 3 * 20 + 2 * 2, 2 * 16 + 2, false),
+        ("around.png", 3 * 20 + 4 * 2, 2 * 16 + 3 * 2, false),
+        ("odd.png", 3 * 20 + 2 * 2 + 2, 2 * 16 + 2, true),
+    ] {
+        DynamicImage::from(ImageBuffer::from_fn(width, height, |x, y| image::Luma([(x * 7 + y * 13) as u8])))
+            .save(path(name))
+            .unwrap();
+        let (source, reason) = Source::of_picture(&path(name), given).unwrap();
+        assert_eq!(reason.contains("leaves a rest"), has_rest, "{name}: {}, {reason}", source.describe());
+    }
+}
+
 #[test]
 fn palette_masks_give_indices() {
     let (_folder, path) = folder();

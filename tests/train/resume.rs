@@ -128,3 +128,74 @@ fn a_resumed_run_keeps_its_configuration_and_its_data() {
     threads.options.threads = Some(2);
     train(&threads).unwrap();
 }
+
+/// Half a training, stopped by the user.
+fn begun(run: &Path) {
+    let asked = Cell::new(0);
+    let interrupt = || {
+        asked.set(asked.get() + 1);
+        asked.get() == 12
+    };
+    let error = run_on(&tiny(run), discs(), &interrupt).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Interrupted, "{error}");
+}
+
+#[test]
+fn a_run_goes_on_only_with_the_annotations_that_it_began_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    begun(&run);
+    let mut samples = discs();
+    let text = std::fs::read_to_string(run.join("splits.json")).unwrap();
+    let splits: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let is_used = |s: &Sample| splits["test"].as_array().unwrap().iter().all(|test| test.as_str() != Some(&*s.series));
+    samples.iter_mut().find(|s| is_used(s) && !s.instances.is_empty()).unwrap().instances.clear();
+    let request = Request { resume: true, ..tiny(&run) };
+    let error = run_on(&request, samples, &|| false).unwrap_err();
+    assert!(error.to_string().contains("the annotations are not those that the run began with"), "{error}");
+    train(&request).unwrap();
+}
+
+/// Every checkpoint's `.sha256` names its own file, as `sha256sum -c` expects; no name of a write is left.
+#[test]
+fn checksums_name_their_files() {
+    let folder = tempfile::tempdir().unwrap();
+    train(&tiny(folder.path())).unwrap();
+    let mut names: Vec<String> = std::fs::read_dir(folder.path().join("checkpoints"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    let stems: Vec<&str> = names.iter().filter_map(|name| name.strip_suffix(".sha256")).collect();
+    assert!(stems.len() >= 3 && names.len() == 2 * stems.len(), "{names:?}");
+    for stem in stems {
+        let path = folder.path().join("checkpoints").join(stem);
+        let sum = unet_engine::checkpoint::checksum(&std::fs::read(&path).unwrap());
+        let text = std::fs::read_to_string(path.with_file_name(format!("{stem}.sha256"))).unwrap();
+        assert_eq!(text, format!("{sum}  {stem}\n"));
+    }
+}
+
+/// A power cut between `best` and its checksum: the new file under the old checksum must not become the former best.
+#[test]
+fn a_best_without_its_checksum_is_not_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, torn) = (folder.path().join("whole"), folder.path().join("torn"));
+    train(&tiny(&whole)).unwrap();
+    begun(&torn);
+    let best = torn.join("checkpoints/best.safetensors");
+    for suffix in ["", ".sha256"] {
+        let name = |stem: &str| torn.join(format!("checkpoints/{stem}.safetensors{suffix}"));
+        std::fs::copy(name("best"), name("former-best")).unwrap();
+    }
+    let mut bytes = std::fs::read(&best).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::remove_file(&best).unwrap();
+    std::fs::write(&best, bytes).unwrap();
+    train(&Request { resume: true, ..tiny(&torn) }).unwrap();
+    assert_same_run(&whole, &torn);
+    for name in ["best", "former-best"] {
+        assert!(unet_engine::checkpoint::read(&torn.join(format!("checkpoints/{name}.safetensors"))).is_ok(), "{name}");
+    }
+}
