@@ -3,6 +3,7 @@
 mod commands;
 mod crashes;
 mod exit_codes;
+mod fiji;
 mod real;
 mod tiny;
 mod tools;

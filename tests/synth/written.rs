@@ -109,6 +109,16 @@ fn the_grid_of_every_litter_is_found() {
     }
 }
 
+/// ImageJ, where it is installed, opens the stack with these pictures as its slices.
+fn assert_imagej_sees(folder: &std::path::Path, file: &str, pictures: &[Picture]) {
+    let Some(slices) = crate::roi::foreign::described("imagej-slices", folder, &[file]) else { return };
+    assert_eq!(slices.len(), pictures.len(), "{slices:?}");
+    for (i, (slice, picture)) in slices.iter().zip(pictures).enumerate() {
+        let pixels: Vec<u8> = picture.image.pixels.iter().map(|&p| p as u8).collect();
+        assert_eq!(slice["sha256"], unet_engine::checkpoint::checksum(&pixels), "slice {}", i + 1);
+    }
+}
+
 #[test]
 fn series_of_stacks_carry_positions() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -125,6 +135,7 @@ fn series_of_stacks_carry_positions() {
                 stack.next_image().expect("a page");
             }
         }
+        assert_imagej_sees(path, "composite.tif", &pictures);
         let sets = ["hearts", "livers", "placentas"].map(|organ| rois(&path.join(organ).join("RoiSet.zip")));
         let all = sets.concat();
         assert!(all.iter().all(|roi| roi.position as usize == address(&roi.name).1 + 1));

@@ -10,7 +10,6 @@ use rayon::prelude::*;
 use std::io::Cursor;
 use std::path::Path;
 use tiff::encoder::{TiffEncoder, colortype::Gray8};
-use tiff::tags::Tag;
 
 /// Columns of a grid composite; five rows of them are a series.
 const COLUMNS: usize = 7;
@@ -117,12 +116,13 @@ fn rois(options: &SynthOptions, pictures: &[Picture], organ: usize, i: usize, is
     traced.map(named).collect()
 }
 
-/// The composite as a TIFF that ImageJ opens: a grid, or a stack whose description says so.
+/// The composite as a TIFF that ImageJ opens: a grid, or a stack of pages. Without a description of ImageJ's own, which would promise
+/// that the pixels of all pages follow one another without gaps.
 fn write_composite(options: &SynthOptions, path: &Path, pictures: &[Picture]) -> Result<()> {
     let pages: Vec<Vec<u8>> = pictures.iter().map(|p| p.image.pixels.iter().map(|&v| v as u8).collect()).collect();
     let size = options.size;
     let bytes = match options.composite {
-        CompositeKind::Stack => encode_tiff(&pages, size, size, Some("ImageJ=1.53t\nimages=35\nslices=35\nloop=false\n")),
+        CompositeKind::Stack => encode_tiff(&pages, size, size),
         CompositeKind::Grid => {
             let (width, height) = (COLUMNS * size, N_ANGLES / COLUMNS * size);
             let mut grid = Vec::with_capacity(width * height);
@@ -132,22 +132,18 @@ fn write_composite(options: &SynthOptions, path: &Path, pictures: &[Picture]) ->
                     grid.extend_from_slice(&page[y % size * size..][..size]);
                 }
             }
-            encode_tiff(&[grid], width, height, None)
+            encode_tiff(&[grid], width, height)
         }
     };
     let bytes = bytes.map_err(|e| Error::run("cannot encode the composite").at(path).caused_by(e))?;
     atomic_file::write(path, &bytes)
 }
 
-fn encode_tiff(pages: &[Vec<u8>], width: usize, height: usize, description: Option<&str>) -> tiff::TiffResult<Vec<u8>> {
+fn encode_tiff(pages: &[Vec<u8>], width: usize, height: usize) -> tiff::TiffResult<Vec<u8>> {
     let mut bytes = Cursor::new(Vec::new());
     let mut encoder = TiffEncoder::new(&mut bytes)?;
     for page in pages {
-        let mut image = encoder.new_image::<Gray8>(width as u32, height as u32)?;
-        if let Some(description) = description {
-            image.encoder().write_tag(Tag::ImageDescription, description)?;
-        }
-        image.write_data(page)?;
+        encoder.write_image::<Gray8>(width as u32, height as u32, page)?;
     }
     Ok(bytes.into_inner())
 }
