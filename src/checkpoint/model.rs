@@ -105,9 +105,23 @@ pub fn open_best(run_dir: &Path) -> Result<Checkpoint> {
     if !path.is_file() {
         let found = if run_dir.is_dir() { "there is no checkpoints/best.safetensors in it" } else { "there is no such folder" };
         return Err(Error::data(run_dir, format!("expected a run directory with a trained model; {found}"))
-            .remedy("give the folder that `train` wrote (--out); a run that was interrupted goes on with `train --resume`"));
+            .remedy(where_models_are(run_dir)));
     }
     file::read(&path)
+}
+
+/// What to give in place of a folder that is no run: the models inside it, where there are any.
+fn where_models_are(folder: &Path) -> String {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut inside: Vec<PathBuf> = entries.filter(|path| RunFiles::new(path).checkpoint("best").is_file()).collect();
+    inside.sort();
+    match &inside[..] {
+        [] => "give the folder that `train` wrote (--out); a run that was interrupted goes on with `train --resume`".into(),
+        [only] => format!("give the model inside it: {}", only.display()),
+        [first, .., last] => {
+            format!("give one of the {} models inside it: {} to {}", inside.len(), first.display(), last.display())
+        }
+    }
 }
 
 /// The parameters and running statistics of `network` among `tensors`.

@@ -81,6 +81,10 @@ pub fn run(request: &Request, mut progress: impl FnMut(usize, usize)) -> Result<
         series_not_in_split: if split == "all" { Vec::new() } else { not_in_split(&ensemble, &samples) },
     };
     warnings.extend(ensemble.advice(&request.settings));
+    if split == "all" && request.part == Part::Val {
+        warnings
+            .push("these are not the series that the model was trained with: all are evaluated, not a validation part".into());
+    }
     Ok(Outcome { report, counts, left_out: broken, warnings })
 }
 

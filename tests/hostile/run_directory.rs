@@ -5,11 +5,13 @@ use super::runner::Suite;
 use super::targets;
 
 const CALIBRATION: &str = r#"{"point":{"threshold":0.45,"min_area":12,"opening":1,"closing":2,"fill_holes":true},"f_half":0.9,
-"pixel_precision":0.95,"object_precision":null,"min_precision":0.9,"reached":true,
-"review":{"threshold":0.2,"object_precision":0.5},
+"pixel_precision":0.95,"object_precision":null,"objects":{"true_positive":18446744073709551615,"false_positive":3,"false_negative":1},
+"min_precision":0.9,"reached":true,
+"review":{"threshold":0.2,"object_precision":0.5,"objects":{"true_positive":2,"false_positive":2,"false_negative":0}},
 "curve":[{"threshold":0.45,"pixel_precision":0.95,"pixel_recall":0.8,"object_precision":null,"object_recall":0.5}]}"#;
 
-const SPLITS: &str = r#"{"train":["a","b#1"],"val":["c"],"test":["d"],"by_image":false,"seed":7,"seen":["00ff","a1"]}"#;
+const SPLITS: &str =
+    r#"{"train":["a","b#1"],"val":["c"],"test":["d"],"by_image":false,"seed":7,"seen":["00ff","a1"],"annotations":"0f"}"#;
 
 const WORDS: [&str; 14] =
     ["{", "}", "[", "]", "\"", ":", ",", "null", "true", "\"levels\":", "\"opening\":", "-", "\\ud800", "\"residual\""];
@@ -30,6 +32,17 @@ fn mutants() {
     assert!(targets::run_directory(&good()), "the good run is good");
     let corpus = Corpus { files: vec![good()], words: &WORDS };
     Suite { name: "run_directory", corpus, n_mutants: 12_000, run: targets::run_directory, bound, repair: None }.test();
+}
+
+/// What `calibrate` writes and `predict --calibration` reads.
+#[test]
+fn joint_mutants() {
+    let models = r#"[{"checksum":"00ff","name":"a"},{"checksum":"a1","name":"b"}]"#;
+    let good =
+        format!(r#"{{"organ":"disc","models":{models},"flips":true,"series":["c"],"images":6,"calibration":{CALIBRATION}}}"#);
+    assert!(targets::joint_calibration(good.as_bytes()), "the good file is good");
+    let corpus = Corpus { files: vec![good.into_bytes()], words: &WORDS };
+    Suite { name: "joint_calibration", corpus, n_mutants: 6_000, run: targets::joint_calibration, bound, repair: None }.test();
 }
 
 /// Numbers that once made the program panic, or would have had it compute for years.

@@ -8,6 +8,7 @@ use unet_engine::dataset::manifest::Manifest;
 use unet_engine::error::Error;
 use unet_engine::image::{Gray, read};
 use unet_engine::model::{Arch, NetworkSpec};
+use unet_engine::predict::joint::JointCalibration;
 use unet_engine::roi::{self, Roi, archive};
 use unet_engine::train::config::{Config, Facts, Options};
 
@@ -204,6 +205,22 @@ pub fn run_directory(bytes: &[u8]) -> bool {
         }
         Err(error) => {
             assert!(!error.to_string().is_empty());
+            false
+        }
+    }
+}
+
+/// A file that `calibrate` wrote, for models that are used together.
+pub fn joint_calibration(bytes: &[u8]) -> bool {
+    let path = file("joint.json", bytes);
+    match JointCalibration::read(&path) {
+        Ok(joint) => {
+            let expected = joint.calibration.objects.expected_precision();
+            assert!(expected.is_none_or(|p| (0.0..=1.0).contains(&p)));
+            true
+        }
+        Err(error) => {
+            named(&error, &path);
             false
         }
     }
