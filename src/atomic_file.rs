@@ -33,7 +33,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 pub fn keep_as(from: &Path, to: &Path) -> Result<()> {
     let temporary = temporary_name(to);
     crash_point();
-    let linked = std::fs::hard_link(from, &temporary).or_else(|_| std::fs::copy(from, &temporary).map(|_| ()));
+    let linked = std::fs::hard_link(from, &temporary).or_else(|_| copy_and_sync(from, &temporary));
     crash_point();
     let outcome = linked.and_then(|()| std::fs::rename(&temporary, to));
     // It failed, or both names were links to one file already: then a rename does nothing, and leaves the temporary name.
@@ -42,6 +42,12 @@ pub fn keep_as(from: &Path, to: &Path) -> Result<()> {
     crash_point();
     sync_folder(to);
     Ok(())
+}
+
+fn copy_and_sync(from: &Path, to: &Path) -> std::io::Result<()> {
+    let mut copy = OpenOptions::new().write(true).create_new(true).open(to)?;
+    std::io::copy(&mut File::open(from)?, &mut copy)?;
+    copy.sync_all()
 }
 
 /// Appends `bytes` to the file at `path`, made if need be, and syncs it. Not in one step: a crash can leave a part of them.

@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 /// The metadata key that holds everything but the tensors.
 const METADATA_KEY: &str = "unet-engine";
 
-const RESTORE: &str = "restore the file from a copy, or train again";
+/// What helps where a file of a run is missing or damaged.
+pub(crate) const RESTORE: &str = "restore the file from a copy, or train again";
 
 /// An array with its shape, in the layout of the tape.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,7 +93,10 @@ pub(crate) fn stored_checksum(path: &Path) -> Result<String> {
 /// Makes a checkpoint and its checksum known by another name in the same folder too, if both are there. `from` stays as it is, so that
 /// at every moment one of the two is whole.
 pub(crate) fn keep_as(from: &Path, to: &Path) -> Result<()> {
-    let Some(checksum) = stored_checksum(from).ok().filter(|_| from.is_file()) else { return Ok(()) };
+    if !from.is_file() || !sidecar(from).is_file() {
+        return Ok(());
+    }
+    let checksum = stored_checksum(from)?;
     atomic_file::keep_as(from, to)?;
     write_sidecar(to, &checksum)
 }

@@ -8,5 +8,5 @@ mod model;
 pub mod pytorch;
 
 pub use file::{Checkpoint, Tensor, checksum, read, write};
-pub(crate) use file::{keep_as, stored_checksum, verified_checksum};
+pub(crate) use file::{RESTORE, keep_as, stored_checksum, verified_checksum};
 pub use model::{Description, Model, RunFiles, open_best, run_name, weights_of};

@@ -4,7 +4,7 @@ use super::file::{self, Checkpoint, Tensor};
 use crate::augment::Normalization;
 use crate::dataset::splits::Splits;
 use crate::error::{Error, ErrorKind, Result};
-use crate::metrics::calibrate::Calibration;
+use crate::metrics::calibration::Calibration;
 use crate::model::{MAX_SIZE, NetworkSpec};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -86,7 +86,7 @@ impl Model {
         let checkpoint = open_best(run_dir)?;
         checkpoint.description.check(&files.checkpoint("best"))?;
         let calibration: Calibration = read_json(&files.calibration(), "the training of this run is not finished")?;
-        calibration.point.check().map_err(|e| e.at(files.calibration()))?;
+        calibration.check().map_err(|e| e.at(files.calibration()))?;
         let splits = read_json(&files.splits(), "this is no complete run directory")?;
         let Description { network, size, organ, normalization } = checkpoint.description;
         let weights = weights_of(&network, checkpoint.tensors, &files.checkpoint("best"))?;

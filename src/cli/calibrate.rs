@@ -14,9 +14,10 @@ Examples:
   unet-engine calibrate --model runs/heart --data litters-of-the-new-scanner --min-precision 0.95 --out heart.json
   unet-engine predict --model runs/heart --calibration heart.json litter-12.tif --out predictions
 
-A training chooses a threshold for its model alone. Several models of an organ, or one with --flips, are averaged and need another
-one; so may pictures of another scanner, or a lab that wants another precision. On the data that the first model was trained with its
-validation series are used, on other data all series; a picture that a model was trained on is refused.";
+A training chooses a threshold for its model alone. Several models of an organ, or one with --flips, are averaged and need
+another; so may pictures of another scanner, or a lab that wants another precision. On the data that the first model was
+trained with, its validation series are used, on other data all series; a picture that a model was trained on is refused,
+and later `evaluate --calibration` refuses the pictures that were used here.";
 
 /// Choose threshold and smallest object for models that are used together, with flips, or on other data.
 #[derive(clap::Args)]
@@ -67,6 +68,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     })?;
     progress.inspect(indicatif::ProgressBar::finish_and_clear);
     say_warnings(&warnings);
+    joint.calibration.warnings().iter().for_each(|warning| say(&format!("warning: {warning}")));
     if args.json {
         print_json(&joint)?;
     } else {
@@ -74,7 +76,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         let flips = if joint.flips { ", with flips" } else { "" };
         let (organ, names, series) = (&joint.organ, names.join(" + "), joint.series.join(", "));
         print_line(&format!("{organ} ({names}{flips}) on {} sub-images of {series}", joint.images))?;
-        print_line(&joint.calibration.describe())?;
+        print_line(&joint.calibration.describe("on them"))?;
         print_line(&args.out.display().to_string())?;
     }
     if args.keep_going {

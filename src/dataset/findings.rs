@@ -122,7 +122,7 @@ impl Findings {
             }
         }
         for (organ, annotation) in &series.annotations {
-            let counted = self.count(series, annotation);
+            let counted = self.count(series, organ, annotation);
             found.organs.insert(organ.clone(), counted);
         }
         if series.annotations.is_empty() && !series.is_ambiguous {
@@ -131,11 +131,12 @@ impl Findings {
         self.series.push(found);
     }
 
-    fn count(&mut self, series: &Series, annotation: &Annotation) -> OrganFindings {
+    fn count(&mut self, series: &Series, organ: &str, annotation: &Annotation) -> OrganFindings {
         let mut counted = OrganFindings::default();
         if let Annotation::Rois(rois) = annotation {
             (counted.rois, counted.without_area, counted.skipped) = (rois.n_read, rois.n_without_area, rois.n_skipped);
         }
+        self.warnings.extend(annotation.without_area(&series.name, organ));
         match load::load(series, annotation) {
             Ok(loaded) => {
                 self.warnings.extend(loaded.warnings);

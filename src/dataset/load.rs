@@ -27,9 +27,6 @@ pub struct Loaded {
 /// If the series' only file cannot be read.
 pub fn load(series: &Series, annotation: &Annotation) -> Result<Loaded> {
     let mut loaded = Loaded::default();
-    if let Annotation::Rois(OrganRois { n_without_area: n @ 1.., .. }) = annotation {
-        loaded.warnings.push(format!("{}: {n} ROIs enclose no area (lines, points, texts) and are not used", series.name));
-    }
     let mut masks = match annotation {
         Annotation::Rois(_) => BTreeMap::new(),
         Annotation::Masks { spec, root } => read_masks(series, spec, root, &mut loaded),

@@ -58,6 +58,18 @@ pub enum Annotation {
     Masks { spec: manifest::OrganSpec, root: PathBuf },
 }
 
+impl Annotation {
+    /// A warning about ROIs that are no annotation, if there are any.
+    fn without_area(&self, series: &str, organ: &str) -> Option<String> {
+        match self {
+            Annotation::Rois(pair::OrganRois { n_without_area: n @ 1.., .. }) => {
+                Some(format!("{series}, {organ}: {n} ROIs enclose no area (lines, points, texts) and are not used"))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// A series of sub-images, annotated or not.
 #[derive(Clone, Debug)]
 pub struct Series {
@@ -155,6 +167,7 @@ impl Dataset {
         }
         let folder = cache::folder();
         for (series, annotation) in annotated {
+            all.warnings.extend(annotation.without_area(&series.name, organ));
             match cache::load(folder.as_deref(), series, annotation) {
                 Ok(loaded) => {
                     all.warnings.extend(series.warnings.iter().cloned());

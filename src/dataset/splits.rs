@@ -55,7 +55,7 @@ pub struct Splits {
     pub annotations: Option<String>,
 }
 
-/// SHA-256, in hexadecimal, of the instances annotated in `samples`, whatever the order of the samples.
+/// SHA-256, in hexadecimal, of the instances annotated in `samples`, whatever the order of the samples, and of the instances in each.
 pub fn annotations_digest<'a>(samples: impl Iterator<Item = &'a Sample>) -> String {
     let mut samples: Vec<&Sample> = samples.collect();
     samples.sort_by(|a, b| (&a.series, a.sub_image).cmp(&(&b.series, b.sub_image)));
@@ -65,7 +65,9 @@ pub fn annotations_digest<'a>(samples: impl Iterator<Item = &'a Sample>) -> Stri
         hash.update(&sample.series);
         hash.update((sample.sub_image as u64).to_le_bytes());
         hash.update((sample.instances.len() as u64).to_le_bytes());
-        sample.instances.iter().for_each(|mask| hash.update(mask.pixels()));
+        let mut masks: Vec<_> = sample.instances.iter().map(|mask| Sha256::digest(mask.pixels())).collect();
+        masks.sort_unstable();
+        masks.iter().for_each(|mask| hash.update(mask));
     }
     hex(&hash.finalize())
 }
@@ -310,6 +312,23 @@ mod tests {
         }
         let splits = Splits::make(&all, &SplitOptions::default()).unwrap();
         assert_eq!(splits.seen.len(), 12);
+    }
+
+    #[test]
+    fn annotations_are_compared_whatever_their_order() {
+        let mask = |x: usize| crate::geometry::Mask::from_pixels(2, 1, vec![u8::from(x == 0), u8::from(x == 1)]);
+        let mut all = samples(2);
+        all[0].instances = vec![mask(0), mask(1)];
+        let digest = |samples: &[Sample]| annotations_digest(samples.iter());
+        let first = digest(&all);
+        all[0].instances.reverse();
+        all.reverse();
+        assert_eq!(digest(&all), first);
+        let last = all.len() - 1;
+        all[last].instances.pop();
+        assert_ne!(digest(&all), first);
+        all[last - 1].instances = vec![mask(0)];
+        assert_ne!(digest(&all), first, "the same mask in another sub-image");
     }
 
     #[test]

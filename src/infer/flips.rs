@@ -1,6 +1,7 @@
 //! Test-time flips: a network sees a picture and its mirror images, and what it says of each is laid back.
 
 use crate::image::Gray;
+use std::borrow::Cow;
 
 /// A mirror image of a picture. Each is its own inverse.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,11 +24,14 @@ pub const ALL: [Flip; 4] = [
 ];
 
 impl Flip {
-    /// The mirror image of `image`.
-    pub fn picture(self, image: &Gray) -> Gray {
+    /// The mirror image of `image`; no copy where nothing is mirrored.
+    pub fn picture(self, image: &Gray) -> Cow<'_, Gray> {
+        if self == AS_IT_IS[0] {
+            return Cow::Borrowed(image);
+        }
         let mut pixels = image.pixels.clone();
         self.apply(&mut pixels, image.width);
-        Gray { pixels, ..*image }
+        Cow::Owned(Gray { pixels, ..*image })
     }
 
     /// Mirrors a map with rows of `width` values in place.
@@ -59,7 +63,7 @@ mod tests {
             [6.0, 5.0, 4.0, 3.0, 2.0, 1.0],
         ];
         for (flip, expected) in ALL.into_iter().zip(expected) {
-            let mut flipped = flip.picture(&image);
+            let mut flipped = flip.picture(&image).into_owned();
             assert_eq!(flipped.pixels, expected, "{flip:?}");
             flip.apply(&mut flipped.pixels, 3);
             assert_eq!(flipped, image, "{flip:?} is not its own inverse");

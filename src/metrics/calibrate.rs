@@ -6,6 +6,7 @@
 //! then sums over that list. Several channels split components, which leaves the pixels as they are; the objects change only at those
 //! few smallest areas at which another part is large enough to stay. A property test compares this with running everything anew.
 
+use super::calibration::{Calibration, CurvePoint};
 use super::objects::{Pair, greedy};
 use super::review::Review;
 use super::{Counts, union};
@@ -15,7 +16,6 @@ use crate::segment::components::{self, Components};
 use crate::segment::split::{self, Parts};
 use crate::segment::{OperatingPoint, clean};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
 /// Probabilities at which a pixel may begin to belong, in thousandths.
 const THRESHOLDS: [u32; 23] =
@@ -32,57 +32,6 @@ pub struct Prediction<'a> {
     pub probability: Vec<f32>,
     /// The maps of the channels, each of the same size, where there are several; empty with one.
     pub channels: Vec<Vec<f32>>,
-}
-
-/// What was chosen, and what it reaches on the validation series.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Calibration {
-    pub point: OperatingPoint,
-    /// F0.5 of pixels at the chosen point; `None` where nothing is predicted and nothing is there.
-    pub f_half: Option<f64>,
-    pub pixel_precision: Option<f64>,
-    pub object_precision: Option<f64>,
-    /// The objects behind it; none in files of older versions.
-    #[serde(default)]
-    pub objects: Counts,
-    /// The precision that was asked for (`--min-precision`), if one was.
-    pub min_precision: Option<f64>,
-    /// Whether it is reached, for pixels and for objects. `true` if none was asked for.
-    pub reached: bool,
-    /// From where objects are worth a look; `None` where no lower threshold finds a right one that was missed.
-    pub review: Option<Review>,
-    /// Precision against recall over the thresholds, all else as at `point`; thresholds ascend.
-    pub curve: Vec<CurvePoint>,
-}
-
-impl Calibration {
-    /// What was chosen and what it reaches, in words; with a warning where the precision that was asked for is out of reach.
-    pub fn describe(&self) -> String {
-        let number = |value: Option<f64>| value.map_or_else(|| "none".into(), |value| format!("{value:.3}"));
-        let text = format!(
-            "{}: on the validation series F0.5 {}, pixel precision {}, object precision {}",
-            self.point.describe(),
-            number(self.f_half),
-            number(self.pixel_precision),
-            number(self.object_precision),
-        );
-        match self.min_precision.filter(|_| !self.reached) {
-            Some(asked) => {
-                format!("{text}\nwarning: a precision of {asked} is not reachable on the validation series; this is the highest")
-            }
-            None => text,
-        }
-    }
-}
-
-/// What one threshold reaches on the validation series.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CurvePoint {
-    pub threshold: f32,
-    pub pixel_precision: Option<f64>,
-    pub pixel_recall: Option<f64>,
-    pub object_precision: Option<f64>,
-    pub object_recall: Option<f64>,
 }
 
 /// Chooses the operating point with the best pixel F0.5, among those whose pixel and object precision are at least `min_precision`

@@ -4,6 +4,7 @@
 //! precision = TP / (TP + FP), recall = TP / (TP + FN), Dice = F1 = 2 TP / (2 TP + FP + FN), IoU = TP / (TP + FP + FN).
 
 pub mod calibrate;
+pub mod calibration;
 mod evaluation;
 mod objects;
 pub mod review;

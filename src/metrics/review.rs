@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 /// Recall of objects weighs this many times more than their precision in the choice of the review threshold: F2 (van Rijsbergen 1979).
 const REVIEW_BETA: f64 = 2.0;
 
+/// Of the objects for review at least this share must be right, or nobody will look through them.
+const PRECISION_MIN: f64 = 0.2;
+
 /// From which probability objects are worth a look.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Review {
@@ -28,7 +31,7 @@ pub struct Review {
 
 impl Review {
     /// The best of `thresholds` (all below that of `point`, ascending), by F2 over the objects that `point` misses: what is for review
-    /// should be what precision cost, and not much else. `accepted` is what `point` reaches. `None` where no threshold finds a right one.
+    /// should be what precision cost, and not much else. `accepted` is what `point` reaches. `None` where at none of them a fifth is right.
     pub(super) fn choose(
         predictions: &[Prediction<'_>],
         point: &OperatingPoint,
@@ -42,7 +45,8 @@ impl Review {
             let still_missed = accepted.false_negative.saturating_sub(objects.true_positive);
             let value = Counts { false_negative: still_missed, ..objects }.f_beta(REVIEW_BETA).unwrap_or(0.0);
             // Among equals the highest threshold: its outlines are the tightest.
-            if objects.true_positive > 0 && best.is_none_or(|(before, _)| value >= before) {
+            let is_worth_a_look = objects.precision().is_some_and(|precision| precision >= PRECISION_MIN);
+            if is_worth_a_look && best.is_none_or(|(before, _)| value >= before) {
                 best = Some((value, Review { threshold, object_precision: objects.precision(), objects }));
             }
         }

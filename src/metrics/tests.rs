@@ -1,6 +1,7 @@
 //! Metrics against their definitions, and the choice of the operating point against running everything anew.
 
-use super::calibrate::{Calibration, Prediction, calibrate};
+use super::calibrate::{Prediction, calibrate};
+use super::calibration::Calibration;
 use super::*;
 use crate::dataset::Sample;
 use crate::image::Gray;

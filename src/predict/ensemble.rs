@@ -15,6 +15,7 @@ use crate::infer::{Maps, Network};
 use crate::metrics::Counts;
 use crate::metrics::review::{Review, for_review};
 use crate::segment::{Instance, OperatingPoint, instances_by_channel};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
@@ -97,6 +98,9 @@ pub struct Ensemble {
     /// The validation objects on which exactly this was judged; `None` where it was not: where the user set the operating point, and
     /// for members and mirror images that were never judged together.
     judged: Option<Counts>,
+    /// The digests of the pictures on which the operating point was chosen for its members together.
+    chosen_on: HashSet<String>,
+    has_joint: bool,
     flips: &'static [Flip],
     networks: Vec<Network>,
     leader: usize,
@@ -150,12 +154,15 @@ impl Ensemble {
             None => (OperatingPoint { threshold: mean_threshold(&models), ..leading.point }, mean_review(&models, leader), None),
         };
         let point = settings.over(own);
+        let chosen_on = joint.as_ref().map(|joint| joint.seen.iter().cloned().collect()).unwrap_or_default();
         Ok(Ensemble {
             organ,
             models,
             point,
             review: review.filter(|review| review.threshold < point.threshold),
             judged: judged.filter(|_| point == own),
+            chosen_on,
+            has_joint: joint.is_some(),
             flips: if has_flips { &flips::ALL } else { &flips::AS_IT_IS },
             networks,
             leader,
@@ -199,7 +206,7 @@ impl Ensemble {
 
     /// What to do where the operating point is a guess: several models, or mirror images, that were never judged together.
     pub fn advice(&self, settings: &Settings) -> Option<String> {
-        if self.is_judged() || settings.threshold.is_some() || (self.models.len() == 1 && !self.has_flips()) {
+        if self.has_joint || settings.threshold.is_some() || (self.models.len() == 1 && !self.has_flips()) {
             return None;
         }
         let whose = if self.models.len() == 1 { "for pictures without flips" } else { "the mean of its models' own" };
@@ -237,12 +244,16 @@ impl Ensemble {
             Combined { width, height, union: vec![0.0; width * height], channels: Vec::new() }
         };
         let mut combined: Vec<Combined> = images.iter().map(empty).collect();
-        for (m, network) in self.networks.iter_mut().enumerate() {
+        // Sums of floats depend on their order: it must not be that in which the models were given.
+        let mut order: Vec<usize> = (0..self.networks.len()).collect();
+        order.sort_by_key(|&m| &self.models[m].checksum);
+        for (i, &m) in order.iter().enumerate() {
             for (f, flip) in self.flips.iter().enumerate() {
-                let pictures: Vec<Gray> = images.iter().map(|image| flip.picture(image)).collect();
-                let pass = m * self.flips.len() + f;
+                let pictures: Vec<Cow<'_, Gray>> = images.iter().map(|image| flip.picture(image)).collect();
+                let pictures: Vec<&Gray> = pictures.iter().map(AsRef::as_ref).collect();
+                let pass = i * self.flips.len() + f;
                 let seen = |done| progress((pass * images.len() + done) / n_passes);
-                let maps = network.probabilities(&pictures.iter().collect::<Vec<_>>(), seen)?;
+                let maps = self.networks[m].probabilities(&pictures, seen)?;
                 for (combined, maps) in combined.iter_mut().zip(maps) {
                     // The first flip is the picture as it is.
                     combined.add(maps, *flip, m == self.leader && f == 0);
@@ -272,6 +283,24 @@ impl Ensemble {
         Ok(combined.into_iter().map(objects).collect())
     }
 
+    /// Refuses samples on which the operating point was chosen: numbers on them flatter it.
+    ///
+    /// # Errors
+    /// If there are any.
+    pub fn refuse_chosen_on(&self, samples: &[&Sample]) -> Result<()> {
+        let offenders: Vec<_> = samples.iter().filter(|s| self.chosen_on.contains(&hex(&s.digest))).collect();
+        let [first, ..] = offenders[..] else { return Ok(()) };
+        let text = format!(
+            "the threshold was chosen on sub-image {} of series {} and {} more of these: metrics on them would flatter it",
+            first.sub_image,
+            first.series,
+            offenders.len() - 1
+        );
+        Err(Error::new(ErrorKind::Data, text).remedy(
+            "evaluate on other series, or leave --calibration out; `calibrate` itself says what it reaches on its series",
+        ))
+    }
+
     /// Refuses samples that any member has seen: in training, or in validation unless `allow_validation` (then those that are
     /// validation pictures for every member that saw them pass).
     ///
@@ -285,14 +314,15 @@ impl Ensemble {
             let offenders: Vec<_> = samples.iter().filter(|s| seen.contains(hex(&s.digest).as_str()) && !is_allowed(s)).collect();
             if let [first, ..] = offenders[..] {
                 let text = format!(
-                    "sub-image {} of series {} and {} more were used to train this model: its metrics on them would mean nothing",
+                    "sub-image {} of series {} and {} more were used to train this model: what it reaches on them means nothing",
                     first.sub_image,
                     first.series,
                     offenders.len() - 1
                 );
-                return Err(Error::new(ErrorKind::Data, text)
-                    .at(&model.path)
-                    .remedy("evaluate on series that no given model was trained on, or leave this model out"));
+                return Err(Error::new(ErrorKind::Data, text).at(&model.path).remedy(
+                    "give series that no given model was trained on, or leave this model out; models that share --val-series and \
+                         --test-series, or come from `train --seeds`, can be judged together",
+                ));
             }
         }
         Ok(())

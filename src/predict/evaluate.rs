@@ -1,5 +1,6 @@
 //! Evaluation: the models' objects against the annotations.
 
+use super::CHUNK;
 use super::ensemble::{Ensemble, Settings, hex};
 use crate::dataset::splits::Part;
 use crate::dataset::{Dataset, Loaded, Sample};
@@ -10,9 +11,6 @@ use crate::segment::OperatingPoint;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
-
-/// Sub-images whose probabilities are held in memory at a time.
-const CHUNK: usize = 32;
 
 /// What to evaluate.
 #[derive(Clone, Debug)]
@@ -63,6 +61,9 @@ pub fn run(request: &Request, mut progress: impl FnMut(usize, usize)) -> Result<
     let Loaded { samples, broken, mut warnings } = Dataset::open(&request.data)?.samples(&ensemble.organ)?;
     let Chosen { samples: chosen, split } = choose(&ensemble, &samples, request.part, &request.data)?;
     ensemble.refuse_seen(&chosen, split == "val")?;
+    if split != "val" {
+        ensemble.refuse_chosen_on(&chosen)?;
+    }
     let mut counts = Vec::with_capacity(chosen.len());
     for chunk in chosen.chunks(CHUNK) {
         let images: Vec<&Gray> = chunk.iter().map(|sample| &sample.image).collect();

@@ -4,7 +4,8 @@
 //! Each model has a threshold of its own from its training. The mean of several models' probabilities is less extreme than each, so
 //! the mean of their thresholds is stricter than any of them; the same holds for the mean over mirror images.
 
-use super::ensemble::{Ensemble, Settings};
+use super::CHUNK;
+use super::ensemble::{Ensemble, Settings, hex};
 use super::evaluate::{Chosen, choose};
 use crate::atomic_file;
 use crate::checkpoint::Model;
@@ -12,9 +13,10 @@ use crate::dataset::splits::Part;
 use crate::dataset::{Dataset, Loaded};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Gray;
-use crate::metrics::calibrate::{Calibration, Prediction, calibrate};
+use crate::metrics::calibrate::{Prediction, calibrate};
+use crate::metrics::calibration::Calibration;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What `calibrate` writes.
@@ -29,6 +31,8 @@ pub struct JointCalibration {
     pub series: Vec<String>,
     /// Their sub-images.
     pub images: usize,
+    /// Hexadecimal digests of these (without those of one intensity): `evaluate` refuses to judge on them.
+    pub seen: Vec<String>,
     pub calibration: Calibration,
 }
 
@@ -74,34 +78,61 @@ pub struct Outcome {
 /// If the models are of several organs, if the data cannot be read or hold no such organ, if a model was trained on a picture, or if
 /// the file cannot be written.
 pub fn run(request: &Request, mut progress: impl FnMut(usize, usize)) -> Result<Outcome> {
+    check_out(&request.out)?;
     let settings = Settings { flips: request.flips, ..Settings::of_models(&request.device, request.threads) };
     let mut ensemble = Ensemble::open(&request.models, &settings)?;
+    refuse_twins(&ensemble.models)?;
     let Loaded { samples, broken, warnings } = Dataset::open(&request.data)?.samples(&ensemble.organ)?;
     let Chosen { samples: chosen, split } = choose(&ensemble, &samples, Part::Val, &request.data)?;
     ensemble.refuse_seen(&chosen, split == "val")?;
     if chosen.iter().all(|sample| sample.instances.is_empty()) {
-        let text = format!("expected annotated {} to choose a threshold on, found none in the {split} series", ensemble.organ);
+        let series = if split == "all" { "these series" } else { "the validation series" };
+        let text = format!("expected an annotated {} to choose a threshold on, found none in {series}", ensemble.organ);
         return Err(Error::data(&request.data, text).remedy("give data in which the organ is visible and annotated"));
     }
-    let images: Vec<&Gray> = chosen.iter().map(|sample| &sample.image).collect();
-    let combined = ensemble.combined(&images, |done| progress(done, chosen.len()))?;
-    let predictions: Vec<Prediction<'_>> = chosen
-        .iter()
-        .zip(combined)
-        .map(|(sample, combined)| Prediction { sample, probability: combined.union, channels: combined.channels })
-        .collect();
-    let mut series: Vec<String> = chosen.iter().map(|sample| sample.series.clone()).collect();
-    series.dedup();
+    let mut predictions: Vec<Prediction<'_>> = Vec::with_capacity(chosen.len());
+    for chunk in chosen.chunks(CHUNK) {
+        let images: Vec<&Gray> = chunk.iter().map(|sample| &sample.image).collect();
+        let before = predictions.len();
+        let combined = ensemble.combined(&images, |done| progress(before + done, chosen.len()))?;
+        let judged = chunk.iter().zip(combined);
+        predictions.extend(judged.map(|(sample, c)| Prediction { sample, probability: c.union, channels: c.channels }));
+    }
+    let series: BTreeSet<&String> = chosen.iter().map(|sample| &sample.series).collect();
+    let seen: BTreeSet<String> = chosen.iter().filter(|sample| !sample.is_blank()).map(|sample| hex(&sample.digest)).collect();
     let joint = JointCalibration {
         organ: ensemble.organ.clone(),
         models: members(&ensemble.models),
         flips: request.flips,
-        series,
+        series: series.into_iter().cloned().collect(),
+        seen: seen.into_iter().collect(),
         images: chosen.len(),
         calibration: calibrate(&predictions, request.min_precision),
     };
     joint.write(&request.out)?;
     Ok(Outcome { joint, left_out: broken, warnings })
+}
+
+/// Refuses, before anything is computed, a file that could not be written or that is something else.
+fn check_out(path: &Path) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        let message = format!("there is no folder {} to write it to", folder.display());
+        return Err(Error::new(ErrorKind::Usage, message).at(path).remedy("make the folder, or give another --out"));
+    }
+    if path.exists() && JointCalibration::read(path).is_err() {
+        return Err(Error::usage("--out exists and is not a file that `calibrate` wrote").at(path).remedy("give another --out"));
+    }
+    Ok(())
+}
+
+/// A model twice would count twice.
+fn refuse_twins(models: &[Model]) -> Result<()> {
+    let mut checksums = BTreeSet::new();
+    match models.iter().find(|model| !checksums.insert(&model.checksum)) {
+        None => Ok(()),
+        Some(twin) => Err(Error::usage("this model is given twice").at(&twin.path).remedy("give each model once")),
+    }
 }
 
 impl JointCalibration {
@@ -120,7 +151,7 @@ impl JointCalibration {
         let remedy = "give a file that `unet-engine calibrate` wrote";
         let joint: JointCalibration = serde_json::from_slice(&text)
             .map_err(|e| Error::data(path, "not the JSON that `calibrate` writes").caused_by(e).remedy(remedy))?;
-        joint.calibration.point.check().map_err(|e| e.at(path))?;
+        joint.calibration.check().map_err(|e| e.at(path))?;
         Ok(joint)
     }
 

@@ -2,7 +2,7 @@
 
 use super::chart::{Axes, hex};
 use super::overlay::Color;
-use crate::metrics::calibrate::{Calibration, CurvePoint};
+use crate::metrics::calibration::{Calibration, CurvePoint};
 use std::fmt::Write;
 
 const BLUE: Color = [31, 119, 180];

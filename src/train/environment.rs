@@ -33,12 +33,11 @@ pub(super) fn write(files: &RunFiles, backend: &dyn Backend) -> Result<()> {
 }
 
 /// Warns when a run goes on with another instruction set than it began with, for the bits then differ, or when its file does not say.
-/// Then it is written anew, for this machine.
-pub(super) fn compare_with_this_machine(files: &RunFiles, backend: &dyn Backend) -> Result<()> {
+pub(super) fn warn_of_another_machine(files: &RunFiles, backend: &dyn Backend) {
     let text = std::fs::read_to_string(files.environment()).unwrap_or_default();
     let Ok(began) = serde_json::from_str::<Environment>(&text) else {
         say("warning: environment.json is missing or damaged: nothing says whether this run began on the same instruction set");
-        return write(files, backend);
+        return;
     };
     if began.architecture != backend.architecture() {
         say(&format!(
@@ -47,7 +46,6 @@ pub(super) fn compare_with_this_machine(files: &RunFiles, backend: &dyn Backend)
             backend.architecture()
         ));
     }
-    Ok(())
 }
 
 /// `runs/<organ>-<arch>-<time>`.

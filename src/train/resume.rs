@@ -6,7 +6,7 @@ use super::state::{Phase, State};
 use super::store::{self, Store};
 use super::{Request, environment};
 use crate::atomic_file;
-use crate::checkpoint::{self, Description, RunFiles};
+use crate::checkpoint::{self, Description, RESTORE, RunFiles};
 use crate::dataset::Sample;
 use crate::dataset::splits::{Splits, annotations_digest};
 use crate::error::{Error, ErrorKind, Result};
@@ -15,8 +15,6 @@ use std::path::{Path, PathBuf};
 
 /// Settings that may differ when a run goes on: they change no result.
 const FREE_TO_CHANGE: [&str; 3] = ["data", "device", "threads"];
-
-const RESTORE: &str = "restore the file from a copy, or train again";
 
 /// Whether anything of a run can be gone on with: a checkpoint with its checksum. Where an epoch is finished, one that is missing or
 /// has lost its checksum is damage, and no reason to begin again.
@@ -60,7 +58,7 @@ pub(super) fn go_on(request: &Request, run: &Path, samples: Vec<Sample>, interru
     let (mut trainer, val) = prepare(&config, store, state, parts, interrupt)?;
     store::restore(&mut trainer.engine, &saved, &files)?;
     drop(saved);
-    environment::compare_with_this_machine(&files, trainer.engine.session().backend())?;
+    environment::warn_of_another_machine(&files, trainer.engine.session().backend());
     trainer.store.cut_log(&trainer.state)?;
     if trainer.state.phase != Phase::Done {
         say(&format!("going on in epoch {}, after step {}", trainer.state.epoch + 1, trainer.state.step));
@@ -119,8 +117,13 @@ pub(super) fn resumed_config(options: &Options, files: &RunFiles) -> Result<Conf
         }
         // `auto` and other defaults were resolved when the run began.
         let is_default = given.as_str() == Some("auto");
+        // Paths became absolute when the run began.
+        let is_same_path = |kept: &toml::Value| {
+            let absolute = |value: &toml::Value| value.as_str().and_then(|path| std::path::absolute(path).ok());
+            name == "init" && absolute(kept) == absolute(&given)
+        };
         match kept.get(&name) {
-            Some(kept) if *kept == given || is_default => {}
+            Some(kept) if *kept == given || is_default || is_same_path(kept) => {}
             None if given.as_bool() == Some(false) => {}
             kept => {
                 let kept = kept.map_or("not set".to_string(), ToString::to_string);
@@ -152,12 +155,13 @@ fn check_same_data(splits: &Splits, parts: &Parts, config: &Config) -> Result<()
     expected.sort_unstable();
     // The split lists a picture once, even where a series holds it twice.
     found.dedup();
-    let is_same_annotation = |began: &String| *began == annotations_digest(parts.train.iter().chain(&parts.val));
-    let what = match &splits.annotations {
-        _ if found != expected => "pictures",
-        // Runs of older versions do not say what was annotated.
-        Some(began) if !is_same_annotation(began) => "annotations",
-        _ => return Ok(()),
+    let annotations = annotations_digest(parts.train.iter().chain(&parts.val));
+    // Runs of older versions do not say what was annotated.
+    let has_same_annotations = splits.annotations.as_ref().is_none_or(|began| *began == annotations);
+    let what = match (found == expected, has_same_annotations) {
+        (true, true) => return Ok(()),
+        (true, false) => "annotations",
+        (false, _) => "pictures",
     };
     Err(Error::data(&config.data, format!("the {what} are not those that the run began with"))
         .remedy("restore the data, give its new place with --data, or begin another training"))

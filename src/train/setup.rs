@@ -6,7 +6,7 @@ use super::environment;
 use super::fit::Trainer;
 use super::order::Order;
 use super::progress::{Progress, megabytes};
-use super::resume::lock;
+use super::resume::{has_begun, lock};
 use super::state::State;
 use super::store::Store;
 use super::{Request, finish};
@@ -66,9 +66,15 @@ pub(super) fn begin(request: &Request, samples: Vec<Sample>, interrupt: &dyn Fn(
     let folder = trainer.store.files.checkpoints();
     std::fs::create_dir_all(&folder).map_err(|e| Error::io(ErrorKind::Run, &folder, "create the run directory", e))?;
     let _lock = lock(&trainer.store.files)?;
-    if !request.resume {
-        // Another process may have begun it since.
-        check_unused(&run)?;
+    // Another process may have begun it since.
+    match request.resume {
+        false => check_unused(&run)?,
+        true if has_begun(&run) => {
+            return Err(Error::usage("another process has begun this run meanwhile")
+                .at(&run)
+                .remedy("give the same command again"));
+        }
+        true => {}
     }
     create_run(&trainer, &splits)?;
     complete(trainer, &val)?;

@@ -247,3 +247,26 @@ fn an_output_that_cannot_be_written_leaves_the_last_good_state() {
         assert_same(&whole, &run, "a blocked file");
     }
 }
+
+/// The same command with `--resume`, from the same folder: its path of the weights is the one that the run keeps as an absolute one.
+#[test]
+fn foreign_weights_named_by_a_relative_path_do_not_stop_a_resumed_run() {
+    if !cfg!(debug_assertions) {
+        eprintln!("not run: a release build has no crash points");
+        return;
+    }
+    let tiny = Tiny::new();
+    let (whole, weights, run) = (tiny.whole(), tiny.path("weights.safetensors"), tiny.path("with-weights"));
+    let output = unet_engine(&["export", "--model", &text(&whole), "--safetensors", &text(&weights)]);
+    assert!(output.status.success());
+    let train = |resume: &[&str]| {
+        let mut command = tiny.train(&run);
+        command.args(["--init", "weights.safetensors"]).args(resume).current_dir(weights.parent().unwrap());
+        command
+    };
+    let output = train(&[]).env("UNET_ENGINE_TEST_ABORT_AT", "30").output().unwrap();
+    assert_eq!(output.status.code(), None, "{}", String::from_utf8_lossy(&output.stderr));
+    finish(&mut train(&["--resume"]), "the same command with --resume");
+    let other = unet_engine(&["train", "--resume", "--out", &text(&run), "--init", "other.safetensors"]);
+    assert!(String::from_utf8_lossy(&other.stderr).contains("--init"), "other weights are another training");
+}

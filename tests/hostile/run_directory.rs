@@ -38,8 +38,9 @@ fn mutants() {
 #[test]
 fn joint_mutants() {
     let models = r#"[{"checksum":"00ff","name":"a"},{"checksum":"a1","name":"b"}]"#;
-    let good =
-        format!(r#"{{"organ":"disc","models":{models},"flips":true,"series":["c"],"images":6,"calibration":{CALIBRATION}}}"#);
+    let good = format!(
+        r#"{{"organ":"disc","models":{models},"flips":true,"series":["c"],"images":6,"seen":["0a"],"calibration":{CALIBRATION}}}"#
+    );
     assert!(targets::joint_calibration(good.as_bytes()), "the good file is good");
     let corpus = Corpus { files: vec![good.into_bytes()], words: &WORDS };
     Suite { name: "joint_calibration", corpus, n_mutants: 6_000, run: targets::joint_calibration, bound, repair: None }.test();

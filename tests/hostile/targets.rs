@@ -215,8 +215,11 @@ pub fn joint_calibration(bytes: &[u8]) -> bool {
     let path = file("joint.json", bytes);
     match JointCalibration::read(&path) {
         Ok(joint) => {
-            let expected = joint.calibration.objects.expected_precision();
-            assert!(expected.is_none_or(|p| (0.0..=1.0).contains(&p)));
+            let point = joint.calibration.point;
+            for threshold in joint.calibration.review.iter().map(|review| review.threshold).chain([point.threshold]) {
+                assert!((0.0..=1.0).contains(&threshold), "{threshold}");
+            }
+            assert!(!joint.calibration.describe("here").is_empty() && joint.calibration.warnings().len() < 4);
             true
         }
         Err(error) => {

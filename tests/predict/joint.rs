@@ -114,7 +114,7 @@ fn with_flips_a_mirror_image_gets_the_mirrored_answer() {
         let mut ensemble = Ensemble::open(&[world.path("run"), residual()], &settings).unwrap();
         let straight = ensemble.combined(&images, |_| ()).unwrap();
         for flip in &flips::ALL[1..] {
-            let mirrored: Vec<Gray> = images.iter().map(|image| flip.picture(image)).collect();
+            let mirrored: Vec<Gray> = images.iter().map(|image| flip.picture(image).into_owned()).collect();
             let answers = ensemble.combined(&mirrored.iter().collect::<Vec<_>>(), |_| ()).unwrap();
             let mut largest = 0.0f32;
             for (straight, mut answer) in straight.iter().zip(answers) {
@@ -160,9 +160,62 @@ fn nothing_is_chosen_on_pictures_of_the_training_or_where_nothing_is_annotated()
         sample.image.pixels.reverse();
         sample.instances.clear();
     }
-    // One annotation elsewhere, so that the organ is known; a mirrored picture is another picture.
     write_data(&world.path("bare"), &samples, "bare");
     let (code, _, errors) = calibrate("bare", "bare.json", &[]);
     assert_eq!(code, 3, "{errors}");
-    assert!(errors.contains("what to do") && !world.path("bare.json").exists(), "{errors}");
+    assert!(errors.contains("expected an annotated disc") && !world.path("bare.json").exists(), "{errors}");
+}
+
+/// Mirrored pictures are other pictures: another lab's, say.
+fn write_other_data(name: &str) {
+    let mut samples = discs();
+    for sample in &mut samples {
+        sample.image.pixels.reverse();
+        for mask in &mut sample.instances {
+            let pixels = mask.pixels().iter().rev().copied().collect();
+            *mask = unet_engine::geometry::Mask::from_pixels(mask.width(), mask.height(), pixels);
+        }
+    }
+    write_data(&World::shared().path(name), &samples, "other-lab");
+}
+
+#[test]
+fn on_other_data_all_series_are_used_and_not_judged_on_again() {
+    let world = World::shared();
+    write_other_data("other-lab");
+    let (code, written, errors) = calibrate("other-lab", "other-lab.json", &["--min-precision", "0.999"]);
+    assert_eq!(code, 0, "{errors}");
+    assert_eq!((written["images"].as_u64(), written["series"].as_array().map(Vec::len)), (Some(30), Some(5)));
+    assert_eq!(written["calibration"]["min_precision"].as_f64(), Some(0.999));
+    assert!(errors.contains("a precision of 0.999 is"), "a few dozen discs cannot promise as much: {errors}");
+    let (run, other, own, file) = (world.path("run"), world.path("other-lab"), world.path("data"), world.path("other-lab.json"));
+    let evaluate = |data: &Path, options: &[&str]| {
+        let args = ["evaluate", "--model", text(&run), "--data", text(data), "--calibration", text(&file)];
+        let output = world.run(&[&args, options].concat());
+        (output.status.code(), stderr(&output))
+    };
+    let (code, errors) = evaluate(&other, &[]);
+    assert!(code == Some(3) && errors.contains("the threshold was chosen on sub-image"), "{errors}");
+    let (code, errors) = evaluate(&own, &["--min-area", "3"]);
+    assert!(code == Some(0) && !errors.contains("calibrate"), "no advice to do what was done: {errors}");
+}
+
+#[test]
+fn nothing_is_overwritten_that_calibrate_did_not_write() {
+    let world = World::shared();
+    let own = world.path("run/calibration.json");
+    let before = std::fs::read(&own).unwrap();
+    for (out, expected) in
+        [("run/calibration.json", "is not a file that `calibrate` wrote"), ("nowhere/a.json", "there is no folder")]
+    {
+        let (code, _, errors) = calibrate("data", out, &[]);
+        assert!(code == 2 && errors.contains(expected), "{errors}");
+    }
+    assert_eq!(std::fs::read(&own).unwrap(), before);
+    let run = world.path("run");
+    let (code, _, errors) = calibrate("data", "twins.json", &["--model", text(&run)]);
+    assert!(code == 2 && errors.contains("given twice"), "{errors}");
+    for _ in 0..2 {
+        assert_eq!(calibrate("data", "again.json", &[]).0, 0, "its own file is replaced");
+    }
 }

@@ -2,8 +2,7 @@
 //
 // PREPARATION is what happens to the picture before the macro runs: "saved" (nothing), "changed" (inverted, not saved), "selected" (the
 // same, and a part of it selected), "unsaved" (its pixels in a window without a file), "crowded" (an outline is in the ROI Manager
-// already), "twice" (the macro has run once), "asked" (it gets no argument; its dialog is answered with the lines of ARGUMENT), "none" (no
-// picture is open). The ROI Manager is a window: without a display, use xvfb-run.
+// already), "asked" (it gets no argument; its dialog is answered with the lines of ARGUMENT), "none" (no picture is open). The ROI Manager is a window: without a display, use xvfb-run.
 import ij.*;
 import ij.gui.*;
 import ij.plugin.frame.RoiManager;
@@ -21,8 +20,6 @@ public class Drive {
         if (preparation.equals("asked"))
             argument = "";
         ImagePlus picture = preparation.equals("none") ? null : prepare(IJ.openImage(args[3]), preparation);
-        if (preparation.equals("twice"))
-            IJ.runMacroFile(macro, argument);
         String before = picture == null ? null : describe(picture);
         String returned = IJ.runMacroFile(macro, argument);
         String after = picture == null ? null : describe(picture);

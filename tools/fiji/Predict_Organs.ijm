@@ -220,6 +220,9 @@ function runProgram(line) {
 
 // What to do where the shell speaks, and not the program.
 function advice(said) {
+    // An error of the program itself has its own remedy.
+    if (indexOf(said, "error: ") >= 0)
+        return "";
     if (indexOf(said, "not found") < 0 && indexOf(said, "not recognized") < 0 && indexOf(said, "Permission denied") < 0
             && String.trim(said) != "")
         return "";
