@@ -153,7 +153,8 @@ fn read_json<T: DeserializeOwned>(path: &Path, if_missing: &str) -> Result<T> {
         Error::io(ErrorKind::Data, path, &format!("read the file ({if_missing})"), e)
             .remedy("let `train --resume` finish the run, or give another run directory")
     })?;
-    serde_json::from_str(&text).map_err(|e| Error::data(path, "not the JSON that `train` writes").caused_by(e))
+    serde_json::from_str(&text)
+        .map_err(|e| Error::data(path, "not the JSON that `train` writes").caused_by(e).remedy(file::RESTORE))
 }
 
 /// Where the files of a run lie.

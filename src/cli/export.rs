@@ -3,7 +3,7 @@
 use super::print_line;
 use crate::atomic_file;
 use crate::checkpoint::{RunFiles, open_best, pytorch, weights_of};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use std::path::PathBuf;
 
 const AFTER_HELP: &str = "\
@@ -25,6 +25,11 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
+    if args.safetensors.exists() {
+        return Err(Error::usage("--safetensors exists already")
+            .at(&args.safetensors)
+            .remedy("give a new file, or remove this one"));
+    }
     let checkpoint = open_best(&args.model)?;
     let network = checkpoint.description.network;
     let steps = checkpoint.state.get("step").and_then(serde_json::Value::as_u64).unwrap_or(0);

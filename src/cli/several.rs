@@ -5,7 +5,9 @@
 
 use super::{interrupt, print_line};
 use crate::atomic_file;
+use crate::checkpoint::RunFiles;
 use crate::dataset::Dataset;
+use crate::dataset::names::natural_order;
 use crate::dataset::splits::{Part, SplitOptions, Splits};
 use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::{Evaluation, ImageCounts, Scores, evaluate as evaluate_counts};
@@ -69,12 +71,16 @@ struct Spread {
 
 /// Trains, evaluates, and writes the summary; returns the folder.
 pub(super) fn run(request: &Request, kind: Kind) -> Result<PathBuf> {
-    let (data, organ) = required(&request.options)?;
+    let wanted = match &request.out {
+        Some(out) if request.resume => as_begun(&request.options, out, kind)?,
+        _ => request.options.clone(),
+    };
+    let (data, organ) = required(&wanted)?;
     let out = request.out.clone().unwrap_or_else(|| Path::new("runs").join(format!("{organ}-{}", kind.name())));
     if !request.resume && std::fs::read_dir(&out).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(Error::usage("--out exists already").at(&out).remedy("use --resume to go on, or another --out"));
     }
-    let trainings = trainings(&request.options, &data, &organ, kind)?;
+    let trainings = trainings(&wanted, &data, &organ, kind)?;
     let mut runs = Vec::new();
     for (i, (name, options)) in trainings.iter().enumerate() {
         say(&format!("{organ}: training {} of {}, {name}", i + 1, trainings.len()));
@@ -85,6 +91,21 @@ pub(super) fn run(request: &Request, kind: Kind) -> Result<PathBuf> {
     atomic_file::write(&out.join("summary.json"), text.as_bytes())?;
     print_summary(&summary)?;
     Ok(out)
+}
+
+/// The options of a folder of trainings that goes on: what is given now over what the first of them was begun with, so that those which
+/// have not begun get the same.
+fn as_begun(options: &Options, out: &Path, kind: Kind) -> Result<Options> {
+    let folders = std::fs::read_dir(out).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut configs: Vec<PathBuf> = folders.map(|run| RunFiles::new(&run).config()).filter(|config| config.is_file()).collect();
+    configs.sort_by(|a, b| natural_order(&a.to_string_lossy(), &b.to_string_lossy()));
+    let Some(first) = configs.first() else { return Ok(options.clone()) };
+    let mut wanted = options.over_file(first)?;
+    if let Kind::Folds(_) = kind {
+        // Each fold has its own.
+        (wanted.test_series, wanted.val_series) = (options.test_series.clone(), options.val_series.clone());
+    }
+    Ok(wanted)
 }
 
 /// The trainings by the names of their folders, and the options of each.
@@ -123,6 +144,14 @@ fn trainings(options: &Options, data: &Path, organ: &str, kind: Kind) -> Result<
 
 fn train_and_judge(request: &Request, options: &Options, data: &Path, run: &Path) -> Result<Judged> {
     let resume = request.resume && run.join("config.toml").is_file();
+    let options = match resume {
+        // What is given now must be what it was begun with; what is left out may be anything.
+        true => {
+            let Options { seed, test_series, val_series, .. } = options.clone();
+            &Options { seed, test_series, val_series, ..request.options.clone() }
+        }
+        false => options,
+    };
     let one = Request { options: options.clone(), out: Some(run.to_path_buf()), resume, preview: None };
     train::run(&one, &interrupt::requested).map_err(|error| match error.kind() {
         ErrorKind::Interrupted => Error::new(ErrorKind::Interrupted, "interrupted; what is done is saved")

@@ -9,7 +9,7 @@ pub mod findings;
 pub mod layout;
 pub mod load;
 pub mod manifest;
-mod names;
+pub(crate) mod names;
 mod numbering;
 mod open;
 pub mod pair;

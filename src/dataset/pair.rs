@@ -98,7 +98,9 @@ fn refuse_numbers(file: &Path, raws: &[Raw]) -> Result<()> {
     // Larger numbers are dates and the like.
     const SUB_IMAGES_MAX: usize = 100;
     let numbers: BTreeSet<usize> = raws.iter().filter_map(|raw| raw.number).filter(|n| *n <= SUB_IMAGES_MAX).collect();
-    let Some(&number) = numbers.last().filter(|n| numbers.len() > 1 && **n > raws.len()) else { return Ok(()) };
+    // A name as predictions have it says what its number means.
+    let is_explicit = raws.iter().any(|raw| names::own_number(&raw.roi.name).is_some());
+    let Some(&number) = numbers.last().filter(|n| numbers.len() > 1 && (**n > raws.len() || is_explicit)) else { return Ok(()) };
     let Some(raw) = raws.iter().find(|raw| raw.number == Some(number)) else { return Ok(()) };
     let message = format!(
         "no grid of sub-images was found in the picture, but a ROI belongs to sub-image {number} by its name or position: {}",

@@ -67,7 +67,9 @@ impl Calibration {
             let expected = self.objects.expected_precision().filter(|expected| *expected < asked);
             match expected {
                 _ if !self.reached => {
-                    warnings.push(format!("a precision of {asked} is not reachable on these series; this is the highest"));
+                    warnings.push(format!(
+                        "a precision of {asked} is not reachable on these series, for pixels and objects both; this comes nearest"
+                    ));
                 }
                 Some(expected) => warnings.push(format!(
                     "a precision of {asked} is reached by few objects: expect {expected:.3} of the next ones to be right.\n  \

@@ -148,10 +148,10 @@ impl JointCalibration {
     /// If it is missing or damaged.
     pub fn read(path: &Path) -> Result<JointCalibration> {
         let text = std::fs::read(path).map_err(|e| Error::io(ErrorKind::Data, path, "read the calibration", e))?;
-        let remedy = "give a file that `unet-engine calibrate` wrote";
+        let remedy = "give a file that `unet-engine calibrate` wrote; a model's own calibration.json is used without being named";
         let joint: JointCalibration = serde_json::from_slice(&text)
             .map_err(|e| Error::data(path, "not the JSON that `calibrate` writes").caused_by(e).remedy(remedy))?;
-        joint.calibration.check().map_err(|e| e.at(path))?;
+        joint.calibration.check().map_err(|e| e.at(path).remedy(remedy))?;
         Ok(joint)
     }
 
@@ -169,7 +169,9 @@ impl JointCalibration {
             let joint = JointCalibration::read(path)?;
             joint.check(models.get(&joint.organ).map_or(&[][..], Vec::as_slice), flips).map_err(|e| e.at(path))?;
             if let Some(other) = by_organ.insert(joint.organ.clone(), joint) {
-                return Err(Error::usage(format!("expected one calibration for {}, found two", other.organ)).at(path));
+                return Err(Error::usage(format!("expected one calibration for {}, found two", other.organ))
+                    .at(path)
+                    .remedy("give one --calibration an organ"));
             }
         }
         Ok(by_organ)

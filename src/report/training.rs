@@ -121,7 +121,7 @@ fn choice(calibration: &Calibration) -> String {
         ));
     }
     if let Some(asked) = calibration.min_precision {
-        let answer = if calibration.reached { "is reached" } else { "<b>is not reachable</b>; this is the highest" };
+        let answer = if calibration.reached { "is reached" } else { "<b>is not reachable</b>; this comes nearest" };
         text.push_str(&format!("<p>The precision that was asked for, {asked}, {answer} on the validation series.</p>\n"));
     }
     text

@@ -45,7 +45,7 @@ fn ctrl_c_saves_and_resume_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
     let (data, run) = (path("data"), path("run"));
-    let (code, stderr) = code_and_stderr(&["synth", "--out", &data, "--series", "3", "--size", "48"]);
+    let (code, stderr) = code_and_stderr(&["synth", "--out", &data, "--series", "3", "--size", "48", "--composite", "stack"]);
     assert_eq!(code, 0, "{stderr}");
     let tiny = ["--base", "2", "--levels", "2", "--size", "32", "--epochs", "400", "--fine-tune-epochs", "0", "--threads", "1"];
     let mut args = vec!["train", "--data", &data, "--organ", "placenta", "--out", &run, "--stop-patience", "1000"];

@@ -96,6 +96,13 @@ fn a_composite_without_a_grid_is_not_taken_for_one_sub_image() {
     }
     let error = Dataset::open(root.path()).unwrap().samples("heart").unwrap_err().to_string();
     assert!(error.contains("grid =") && error.contains("sub-image 20"), "{error}");
+    // Names as predictions have them say what their number means, however many ROIs there are.
+    let lab = tempfile::tempdir().unwrap();
+    write_picture(&lab.path().join("101.tif"), &composite(1, 1, 1));
+    let rois: Vec<Roi> = (0..30).map(|i| at(&format!("heart-s{:02}-{}", 1 + i % 3, 1 + i / 3), 0, 4 + i)).collect();
+    write_rois(&lab.path().join("RoiSet101.zip"), &rois);
+    let error = Dataset::open(lab.path()).unwrap().samples("heart").unwrap_err().to_string();
+    assert!(error.contains("grid =") && error.contains("sub-image 3"), "{error}");
 }
 
 #[test]

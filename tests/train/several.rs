@@ -44,6 +44,13 @@ fn folds_judge_every_series_once_by_a_model_that_has_not_seen_it() {
     assert!(again.status.success() && stderr(&again).matches("is finished").count() == 3, "{}", stderr(&again));
     assert_eq!(self::summary(&out), summary);
     assert_eq!(train(world, "disc", &out, &["--folds", "3"]).status.code(), Some(2), "it is there already");
+    // One that had not begun is trained as the others were, without being told again how.
+    std::fs::remove_dir_all(out.join("fold-2")).unwrap();
+    let short = world.run(&["train", "--resume", "--folds", "3", "--out", text(&out)]);
+    assert!(short.status.success(), "{}", stderr(&short));
+    assert_eq!(self::summary(&out), summary);
+    let differs = train(world, "disc", &out, &["--folds", "2", "--resume"]);
+    assert_eq!(differs.status.code(), Some(2), "other folds are another training: {}", stderr(&differs));
     assert_eq!(train(world, "disc", &world.path("too-many"), &["--folds", "9"]).status.code(), Some(2));
 }
 
@@ -60,6 +67,10 @@ fn seeds_share_the_split() {
         serde_json::json!([splits["train"], splits["val"], splits["test"]])
     };
     assert_eq!(splits(5), splits(6));
+    std::fs::remove_dir_all(out.join("seed-6")).unwrap();
+    let short = world.run(&["train", "--resume", "--seeds", "2", "--out", text(&out)]);
+    assert!(short.status.success(), "{}", stderr(&short));
+    assert_eq!(self::summary(&out), summary, "the seed is that of the first");
     assert_eq!(summary["runs"].as_array().map(Vec::len), Some(2));
     assert!(summary["pooled"].is_null(), "the same pictures twice are not more pictures");
 }
