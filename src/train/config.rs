@@ -25,7 +25,7 @@ const SIZE_MAX: usize = 256;
 const SIDE_MAX: usize = 16_384;
 pub(super) const EPOCHS_MAX: usize = 1_000_000;
 const THREADS_MAX: usize = 1024;
-/// Output channels with `--instances auto`.
+/// Output channels with `--instances auto`: what measured better (docs/accuracy.md).
 const AUTO_INSTANCES: usize = 1;
 /// Base channels and largest input side for `--preset quick`.
 const QUICK_BASE: usize = 12;
