@@ -15,7 +15,7 @@ the same name are shared.
 import argparse, json, pathlib, subprocess, sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from compare_instances import ROOT, SYNTHETIC, data, mean_and_range, name, run
+from compare_instances import ROOT, SYNTHETIC, data, mean_and_range, name, run, work_through
 
 ARCHITECTURES = ["standard", "deep", "residual"]
 OF_ORGAN = {"heart": "standard", "liver": "deep", "placenta": "residual"}
@@ -96,17 +96,7 @@ def table(a):
 
 
 def main():
-    a = arguments()
-    if not a.table:
-        if not pathlib.Path(a.engine).is_file():
-            sys.exit(f"{a.engine} does not exist; build with `cargo build --release`, or give --engine")
-        a.work.mkdir(parents=True, exist_ok=True)
-        # Seed by seed, so that an early stop leaves whole comparisons.
-        for seed in a.seeds:
-            for organ in a.organs:
-                for use in USES:
-                    measure(a, organ, use, seed)
-    table(a)
+    work_through(arguments(), USES, measure, table)
 
 
 if __name__ == "__main__":

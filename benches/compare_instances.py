@@ -113,8 +113,8 @@ def table(a):
             print(f"| {organ} | {VARIANTS[variant].format(k=a.channels)} | {len(reports)} | " + " | ".join(cells) + " |")
 
 
-def main():
-    a = arguments()
+def work_through(a, variants, measure, table):
+    """Measures every variant for every organ and seed, unless only the table is asked for, and prints the table."""
     if not a.table:
         if not pathlib.Path(a.engine).is_file():
             sys.exit(f"{a.engine} does not exist; build with `cargo build --release`, or give --engine")
@@ -122,9 +122,14 @@ def main():
         # Seed by seed, so that an early stop leaves whole comparisons.
         for seed in a.seeds:
             for organ in a.organs:
-                for variant in a.variants:
+                for variant in variants:
                     measure(a, organ, variant, seed)
     table(a)
+
+
+def main():
+    a = arguments()
+    work_through(a, a.variants, measure, table)
 
 
 if __name__ == "__main__":

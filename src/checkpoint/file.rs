@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 /// The metadata key that holds everything but the tensors.
-const METADATA_KEY: &str = "unet-engine";
+pub(super) const METADATA_KEY: &str = "unet-engine";
 
 /// What helps where a file of a run is missing or damaged.
 pub(crate) const RESTORE: &str = "restore the file from a copy, or train again";

@@ -8,6 +8,7 @@
 //!
 //! Every batch normalisation has a `num_batches_tracked` besides (a whole number without extents), which is ignored when read.
 
+use super::file::METADATA_KEY;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{NetworkSpec, Parameter, ParameterKind};
 use crate::tape::Shape;
@@ -50,6 +51,11 @@ pub fn import(path: &Path, network: &NetworkSpec) -> Result<BTreeMap<String, Vec
     let bytes = std::fs::read(path).map_err(|e| Error::io(ErrorKind::Data, path, "read the weights", e))?;
     let file =
         SafeTensors::deserialize(&bytes).map_err(|e| Error::data(path, "expected a safetensors file of weights").caused_by(e))?;
+    let metadata = SafeTensors::read_metadata(&bytes).ok().and_then(|(_, header)| header.metadata().clone());
+    if metadata.is_some_and(|metadata| metadata.contains_key(METADATA_KEY)) {
+        return Err(Error::data(path, "expected weights under PyTorch's names, found a checkpoint of this program")
+            .remedy("write its weights with `unet-engine export --model RUN --safetensors FILE`, and give that file"));
+    }
     let parameters = network.parameters();
     check_head(path, &file, network)?;
     let differences = differences(&file, &parameters);

@@ -199,6 +199,9 @@ impl Ensemble {
     fn properties_of(&self, object: &Instance, threshold: f32, judged: Option<Counts>) -> Vec<(&'static str, String)> {
         let mut properties =
             vec![("score", format!("{:.3}", object.score)), ("model", self.name()), ("threshold", format!("{threshold:.3}"))];
+        if self.has_flips() {
+            properties.push(("flips", "true".to_string()));
+        }
         let expected = judged.and_then(|objects| objects.expected_precision());
         properties.extend(expected.map(|p| ("expected_precision", format!("{p:.3}"))));
         properties

@@ -1,7 +1,7 @@
 //! The report of a training: `curves.png` and `report.html`.
 
 use super::chart::{self, Chart, Curve};
-use super::html::{escape, figure, metrics_table, number, page};
+use super::html::{escape, figure, metrics_table, page};
 use super::overlay::{Color, overlay};
 use super::precision_recall;
 use crate::atomic_file;
@@ -99,18 +99,7 @@ fn judge<'a>(prediction: &'a Prediction<'a>, calibration: &Calibration) -> Judge
 
 /// What was chosen, in words.
 fn choice(calibration: &Calibration) -> String {
-    let point = &calibration.point;
-    let mut text = format!(
-        "<p>A pixel belongs from a probability of <b>{:.3}</b>; objects under <b>{}</b> pixels are dropped; opening radius {}, closing \
-         radius {}. On the validation series this gives F0.5 {}, pixel precision {}, object precision {}.</p>\n",
-        point.threshold,
-        point.min_area,
-        point.opening,
-        point.closing,
-        number(calibration.f_half),
-        number(calibration.pixel_precision),
-        number(calibration.object_precision)
-    );
+    let mut text = format!("<p>Chosen: {}.</p>\n", escape(&calibration.describe("on the validation series")));
     if let Some(review) = calibration.review {
         text.push_str(&format!(
             "<p>Objects from a probability of {:.3} that are not accepted go to the review list; on the validation series {} of {} \

@@ -105,9 +105,13 @@ pub(super) fn is_finished(files: &RunFiles) -> Result<bool> {
 pub(super) fn resumed_config(options: &Options, files: &RunFiles) -> Result<Config> {
     let path = files.config();
     if !path.is_file() {
-        return Err(Error::usage("there is no run to go on with: config.toml is missing")
-            .at(files.root())
-            .remedy("give the run's folder with --out, or leave --resume out to begin a training"));
+        return Err(Error::usage("there is no run to go on with: config.toml is missing").at(files.root()).remedy(
+            if has_runs(files.root()) {
+                "there are runs below it: give --folds or --seeds as in the beginning, or one of them with --out"
+            } else {
+                "give the run's folder with --out, or leave --resume out to begin a training"
+            },
+        ));
     }
     let mut config = Config::read(&path)?;
     let kept = Options::default().over_file(&path)?.to_table()?;
@@ -137,6 +141,12 @@ pub(super) fn resumed_config(options: &Options, files: &RunFiles) -> Result<Conf
     config.device = options.device.clone().unwrap_or(config.device);
     config.threads = options.threads.unwrap_or(config.threads);
     Ok(config)
+}
+
+/// Whether there are runs in the folders of `folder`.
+fn has_runs(folder: &Path) -> bool {
+    let inside = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    inside.into_iter().any(|entry| RunFiles::new(&entry.path()).config().is_file())
 }
 
 fn read_splits(files: &RunFiles) -> Result<Splits> {

@@ -269,4 +269,7 @@ fn foreign_weights_named_by_a_relative_path_do_not_stop_a_resumed_run() {
     finish(&mut train(&["--resume"]), "the same command with --resume");
     let other = unet_engine(&["train", "--resume", "--out", &text(&run), "--init", "other.safetensors"]);
     assert!(String::from_utf8_lossy(&other.stderr).contains("--init"), "other weights are another training");
+    let checkpoint = text(&whole.join("checkpoints/best.safetensors"));
+    let output = tiny.train(&tiny.path("from-a-checkpoint")).args(["--init", &checkpoint]).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("unet-engine export"), "a checkpoint has other layouts");
 }

@@ -77,13 +77,13 @@ fn architectures_mix_and_their_rois_say_what_was_measured_for_them_together() {
     let expected = format!("{:.3}", (right + 1.0) / (right + wrong + 2.0));
     let threshold = format!("{:.3}", written["calibration"]["point"]["threshold"].as_f64().unwrap());
     for roi in &rois {
-        assert_eq!(roi.property("model"), Some("run+residual"));
+        assert_eq!((roi.property("model"), roi.property("flips")), (Some("run+residual"), Some("true")));
         assert_eq!((roi.property("expected_precision"), roi.property("threshold")), (Some(&*expected), Some(&*threshold)));
     }
     // Without the file nothing was measured for these two together, and the user hears what to do.
     let (rois, messages) = predict("out-unjudged", &[]);
     assert!(messages.contains("the mean of its models' own") && messages.contains("calibrate"), "{messages}");
-    assert!(rois.iter().all(|roi| roi.property("expected_precision").is_none()));
+    assert!(rois.iter().all(|roi| roi.property("expected_precision").is_none() && roi.property("flips").is_none()));
 }
 
 #[test]

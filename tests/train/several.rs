@@ -46,6 +46,8 @@ fn folds_judge_every_series_once_by_a_model_that_has_not_seen_it() {
     assert_eq!(train(world, "disc", &out, &["--folds", "3"]).status.code(), Some(2), "it is there already");
     // One that had not begun is trained as the others were, without being told again how.
     std::fs::remove_dir_all(out.join("fold-2")).unwrap();
+    let bare = stderr(&world.run(&["train", "--resume", "--out", text(&out)]));
+    assert!(bare.contains("give --folds"), "{bare}");
     let short = world.run(&["train", "--resume", "--folds", "3", "--out", text(&out)]);
     assert!(short.status.success(), "{}", stderr(&short));
     assert_eq!(self::summary(&out), summary);
