@@ -199,7 +199,29 @@ fn decode_image(path: &Path) -> Result<DynamicImage> {
     check_size(path, width, height, usize::from(decoder.color_type().bytes_per_pixel()))?;
     let bits = png_bits(path).unwrap_or_else(|| usize::from(decoder.color_type().bits_per_pixel()));
     check_packed(path, [width, height], bits, file_bytes(path)?, ALWAYS_ALLOWED)?;
+    check_palette(path)?;
     DynamicImage::from_decoder(decoder).map_err(|e| broken(path, what, e))
+}
+
+/// Refuses a PNG's palette that is not made of whole colours (PNG 1.2, 4.1.2), on which png 0.18 panics.
+fn check_palette(path: &Path) -> Result<()> {
+    let mut file = BufReader::new(open(path)?);
+    let mut signature = [0; 8];
+    if file.read_exact(&mut signature).is_err() || &signature != b"\x89PNG\r\n\x1a\n" {
+        return Ok(());
+    }
+    let mut chunk = [0; 8];
+    // Where the file ends too early the decoder says so.
+    while file.read_exact(&mut chunk).is_ok() && !chunk.ends_with(b"IDAT") {
+        let length = u32::from_be_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]);
+        if chunk.ends_with(b"PLTE") && (!length.is_multiple_of(3) || length > 3 * 256) {
+            return Err(broken(path, "a PNG picture", format!("its palette of {length} bytes is not made of up to 256 colours")));
+        }
+        if file.seek_relative(i64::from(length) + 4).is_err() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Bits of a pixel as a PNG's header says (PNG 1.2, 11.2.2), where the decoder gives whole bytes; `None` if it is no PNG.

@@ -106,6 +106,23 @@ fn a_small_file_cannot_declare_a_huge_picture() {
     }
 }
 
+/// Found by fuzzing: a palette with a third of a colour at its end.
+#[test]
+fn a_palette_of_broken_colours_is_refused() {
+    let mut bytes = picture(11, ColorType::Indexed, BitDepth::Eight);
+    let palette = bytes.windows(4).position(|w| w == b"PLTE").expect("a palette");
+    for length in 49..51 {
+        bytes.insert(palette + 4 + 48, 7);
+        bytes[palette - 4..palette].copy_from_slice(&u32::to_be_bytes(length));
+        repair(&mut bytes);
+        let path = targets::scratch("palette.png");
+        std::fs::write(&path, &bytes).expect("a file");
+        let error = read::read(&path).expect_err("a hostile picture").to_string();
+        assert!(error.contains("palette.png") && error.contains(&format!("palette of {length} bytes")), "{error}");
+        targets::png(&bytes);
+    }
+}
+
 /// An honest picture of one intensity packs well and must still be read.
 #[test]
 fn a_large_empty_picture_is_no_bomb() {
