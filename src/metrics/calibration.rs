@@ -24,7 +24,7 @@ pub struct Calibration {
     pub min_precision: Option<f64>,
     /// Whether it is reached, for pixels and for objects. `true` if none was asked for.
     pub reached: bool,
-    /// From where objects are worth a look; `None` where no lower threshold finds a right one that was missed.
+    /// From where objects are worth a look; `None` where at no lower threshold a fifth of the further objects is right.
     pub review: Option<Review>,
     /// Precision against recall over the thresholds, all else as at `point`; thresholds ascend.
     pub curve: Vec<CurvePoint>,
