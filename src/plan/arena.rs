@@ -59,6 +59,7 @@ pub(super) fn place(tape: &Tape, layout: &PersistentLayout, workspace: Workspace
         _ => None,
     });
     Ok(Plan {
+        id: super::new_id(),
         steps: steps.collect(),
         transient_bytes,
         inputs: inputs.collect(),

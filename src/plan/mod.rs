@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::ops::Instruction;
 use crate::tape::{DType, Shape, Tape};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Every slot starts at a multiple of this many bytes: a cache line, and the widest vector load.
 pub const ALIGNMENT: usize = 64;
@@ -97,6 +98,7 @@ pub struct PlanOptions {
 /// rule. So nobody can change steps afterwards, except for where they lie, which a backend checks whenever it runs them.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    id: u64,
     steps: Vec<Step>,
     transient_bytes: usize,
     inputs: BTreeMap<String, Slot>,
@@ -114,6 +116,11 @@ impl Plan {
         arena::place(&fused, layout, workspace)
     }
 
+    /// A number that no other plan of this process has, but for its clones: for what a backend keeps of a plan.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
     /// The instructions in the order of execution.
     pub fn steps(&self) -> &[Step] {
         &self.steps
@@ -127,6 +134,7 @@ impl Plan {
     /// Gives every slot of every step the offset that `place` says, one after another: for tests that put guards around values. The
     /// places of the plan's inputs and outputs by name do not follow.
     pub fn relocate(&mut self, mut place: impl FnMut(&Slot) -> usize) {
+        self.id = new_id();
         for step in &mut self.steps {
             for slot in step.inputs.iter_mut().chain(&mut step.outputs).chain(&mut step.workspace) {
                 slot.offset = place(slot);
@@ -143,6 +151,11 @@ impl Plan {
     pub fn output(&self, name: &str) -> Option<Slot> {
         self.outputs.get(name).copied()
     }
+}
+
+fn new_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Checks what a tape has checked when recording once more for the operations that fusing has put there.

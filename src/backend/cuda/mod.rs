@@ -1,74 +1,146 @@
-//! The CUDA side. So far it only says which driver and GPUs this machine has; the kernels come with the CUDA backend.
+//! The CUDA backend: kernels written by hand (`kernels/`), run by an NVIDIA GPU or by the emulator in which they are tested.
+//!
+//! A plan is lowered once: every step becomes launches with their grids, parameters and the memory that they touch ([`program`]). On a
+//! GPU these are captured into one graph, which a run replays. Results do not depend on the device: work is cut by shape alone, every
+//! output has one writer, and partial sums are added in a fixed order.
 
-use cudarc::driver::result::device;
-use cudarc::driver::sys::{self, CUdevice_attribute as Attribute};
-use serde::Serialize;
+mod add;
+pub mod driver;
+mod elementwise;
+mod probe;
+mod program;
 
-/// What the CUDA driver says of this machine.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct CudaProbe {
-    /// The newest CUDA version that the driver serves, such as `13.0`; `None` without a usable driver.
-    pub driver: Option<String>,
-    /// Why there is no usable driver, in words.
-    pub driver_error: Option<String>,
-    pub gpus: Vec<Gpu>,
+pub use probe::{CudaProbe, Gpu, KERNEL_ARCHITECTURES, probe};
+
+use super::Backend;
+use crate::error::{Error, Result};
+use crate::ops::Instruction;
+use crate::plan::{ALIGNMENT, Plan, Region, Slot, Step};
+use crate::tape::Shape;
+use driver::{Driver, Emulator};
+use program::{Lowering, Program, Regions};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// A backend on the GPU of this number.
+///
+/// # Errors
+/// If there is no driver, no such GPU, or no kernels for it in this build.
+pub fn open(number: usize) -> Result<Box<dyn Backend>> {
+    let _ = number; todo!()
 }
 
-/// A GPU.
-#[derive(Clone, Debug, Serialize)]
-pub struct Gpu {
-    pub name: String,
-    /// The architecture as nvcc names it: `sm_90`.
-    pub architecture: String,
-    pub memory_bytes: usize,
+/// A backend on an emulated GPU; `library` is what `tools/emulator/build` built, `seed` permutes the order in which threads run.
+///
+/// # Errors
+/// If the library cannot be loaded.
+pub fn emulate(library: &Path, seed: u64) -> Result<Cuda<Emulator>> {
+    Ok(Cuda::new(Emulator::open(library, seed)?))
 }
 
-/// Architectures whose kernels are embedded in this build: none yet.
-pub const KERNEL_ARCHITECTURES: &[&str] = &[];
+/// A backend over a driver.
+pub struct Cuda<D: Driver> {
+    driver: D,
+    regions: Regions,
+    /// Lowered plans, by [`Plan::id`].
+    programs: HashMap<u64, Program>,
+}
 
-/// Asks the driver. Never panics where there is none.
-pub fn probe() -> CudaProbe {
-    // SAFETY: this only tries to open the driver library, whose initialisers are NVIDIA's own.
-    if !unsafe { sys::is_culib_present() } {
-        let error = "the NVIDIA driver library (libcuda) was not found".to_string();
-        return CudaProbe { driver_error: Some(error), ..CudaProbe::default() };
+impl<D: Driver> Cuda<D> {
+    fn new(driver: D) -> Self {
+        Cuda { driver, regions: Regions::default(), programs: HashMap::new() }
     }
-    match ask_driver() {
-        Ok(probe) => probe,
-        Err(error) => CudaProbe { driver_error: Some(format!("the NVIDIA driver failed: {error:?}")), ..CudaProbe::default() },
+
+    /// What runs the kernels.
+    pub fn driver(&mut self) -> &mut D {
+        &mut self.driver
+    }
+
+    fn lower(&mut self, plan: &Plan) -> Result<()> {
+        if self.programs.contains_key(&plan.id()) {
+            return Ok(());
+        }
+        let mut program = Program { launches: Vec::new(), steps: Vec::new(), graph: None };
+        for step in plan.steps() {
+            let first = program.launches.len();
+            lower(step, &mut Lowering::new(step, self.regions, &mut program.launches));
+            program.steps.push(first..program.launches.len());
+        }
+        program.graph = self.driver.capture(&program.launches)?;
+        self.programs.insert(plan.id(), program);
+        Ok(())
     }
 }
 
-fn ask_driver() -> Result<CudaProbe, cudarc::driver::DriverError> {
-    cudarc::driver::result::init()?;
-    let mut version = 0;
-    // SAFETY: the pointer is to a live integer of the expected type.
-    unsafe { sys::cuDriverGetVersion(&mut version).result()? };
-    let gpus = (0..device::get_count()?).map(describe_gpu).collect::<Result<_, _>>()?;
-    let driver = Some(format!("{}.{}", version / 1000, version % 1000 / 10));
-    Ok(CudaProbe { driver, driver_error: None, gpus })
+impl<D: Driver> Drop for Cuda<D> {
+    fn drop(&mut self) {
+        self.regions.addresses().into_iter().for_each(|address| self.driver.release(address));
+    }
 }
 
-fn describe_gpu(ordinal: i32) -> Result<Gpu, cudarc::driver::DriverError> {
-    let gpu = device::get(ordinal)?;
-    // SAFETY: `gpu` is a handle that the driver gave out for this process.
-    let (major, minor, memory_bytes) = unsafe {
-        (
-            device::get_attribute(gpu, Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
-            device::get_attribute(gpu, Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
-            device::total_mem(gpu)?,
-        )
-    };
-    Ok(Gpu { name: device::get_name(gpu)?, architecture: format!("sm_{major}{minor}"), memory_bytes })
+impl<D: Driver> Backend for Cuda<D> {
+    fn describe(&self) -> String {
+        self.driver.describe()
+    }
+
+    fn architecture(&self) -> String {
+        self.driver.architecture()
+    }
+
+    fn workspace_bytes(&self, instruction: &Instruction, inputs: &[Shape], outputs: &[Shape]) -> usize {
+        workspace_bytes(instruction, inputs, outputs)
+    }
+
+    fn allocate(&mut self, persistent_bytes: usize, transient_bytes: usize) -> Result<()> {
+        self.programs.clear();
+        std::mem::take(&mut self.regions).addresses().into_iter().for_each(|address| self.driver.release(address));
+        // A region of no bytes still has an address.
+        let [persistent, transient] = [persistent_bytes, transient_bytes].map(|bytes| bytes.max(ALIGNMENT));
+        let address = self.driver.allocate(persistent)?;
+        self.regions.persistent = Some((address, persistent));
+        self.regions.transient = Some((self.driver.allocate(transient)?, transient));
+        self.driver.zero(address, persistent)
+    }
+
+    fn write(&mut self, slot: Slot, bytes: &[u8]) -> Result<()> {
+        assert_eq!(bytes.len(), slot.bytes(), "the bytes of {slot:?}");
+        self.driver.write(self.regions.address(slot), bytes)
+    }
+
+    fn read(&self, slot: Slot, bytes: &mut [u8]) -> Result<()> {
+        assert_eq!(bytes.len(), slot.bytes(), "the bytes of {slot:?}");
+        self.driver.read(self.regions.address(slot), bytes)
+    }
+
+    fn run(&mut self, plan: &Plan) -> Result<()> {
+        self.lower(plan)?;
+        let program = &self.programs[&plan.id()];
+        match program.graph {
+            Some(graph) => self.driver.replay(graph),
+            None => program.launches.iter().try_for_each(|launch| self.driver.launch(launch)),
+        }
+    }
+
+    fn run_profiled(&mut self, plan: &Plan, seconds: &mut Vec<f64>) -> Result<()> {
+        self.lower(plan)?;
+        let program = &self.programs[&plan.id()];
+        for step in &program.steps {
+            seconds.push(self.driver.time(&program.launches[step.clone()])?);
+        }
+        Ok(())
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    /// On a machine without a driver the probe says so; with one it names a version. It never panics.
-    #[test]
-    fn probe_answers_either_way() {
-        let probe = super::probe();
-        assert!(probe.driver.is_some() != probe.driver_error.is_some(), "{probe:?}");
-        assert!(probe.driver.is_some() || probe.gpus.is_empty(), "{probe:?}");
+fn workspace_bytes(instruction: &Instruction, inputs: &[Shape], outputs: &[Shape]) -> usize {
+    let _ = (inputs, outputs);
+    match instruction {
+        _ => 0,
+    }
+}
+
+fn lower(step: &Step, lowering: &mut Lowering<'_>) {
+    match &step.instruction {
+        Instruction::Add(_) => add::run(lowering),
+        other => unimplemented!("{}", other.name()),
     }
 }

@@ -1,0 +1,238 @@
+//! An NVIDIA GPU through its driver, which is loaded at run time.
+
+use super::super::images;
+use super::{Address, Driver, Graph, Launch};
+use crate::error::{Error, Result};
+use cudarc::driver::DriverError;
+use cudarc::driver::result::{
+    self, device, event, free_sync, graph, launch_kernel, malloc_sync, memcpy_dtoh_async, memcpy_htod_async, memset_d8_async,
+    module, primary_ctx, stream,
+};
+use cudarc::driver::sys::{self, CUdevice_attribute as Attribute};
+use std::collections::HashMap;
+use std::ffi::{CString, c_void};
+
+/// All modules are compiled for the same targets, so one of them stands for all.
+const ANY_MODULE: &str = "add";
+
+/// A GPU with a stream of its own.
+pub struct Gpu {
+    name: String,
+    capability: images::Capability,
+    device: sys::CUdevice,
+    context: sys::CUcontext,
+    stream: sys::CUstream,
+    /// Start and end of what is timed.
+    events: [sys::CUevent; 2],
+    modules: HashMap<&'static str, sys::CUmodule>,
+    functions: HashMap<String, sys::CUfunction>,
+    graphs: Vec<sys::CUgraphExec>,
+    target: Option<String>,
+}
+
+// SAFETY: handles of the driver may be used by any thread; the context is made current in each call.
+unsafe impl Send for Gpu {}
+
+/// An error of the driver, with what was being done.
+fn failed(doing: &str, error: DriverError) -> Error {
+    let text = error.error_string().map_or_else(|_| format!("{error:?}"), |text| text.to_string_lossy().into_owned());
+    let out_of_memory = error.0 == sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY;
+    let remedy = match out_of_memory {
+        true => "use a smaller --batch, --size or --base, or free the GPU's memory (nvidia-smi shows who holds it)",
+        false => "`unet-engine doctor` says what the driver finds; an error of a kernel is a bug that we would like to hear of",
+    };
+    Error::device(format!("the GPU failed to {doing}: {text}")).remedy(remedy)
+}
+
+impl Gpu {
+    /// Opens the GPU of this number.
+    ///
+    /// # Errors
+    /// If there is no driver, no such GPU, or no kernels for it in this build.
+    pub fn open(number: usize) -> Result<Gpu> {
+        // SAFETY: this only tries to open the driver library, whose initialisers are NVIDIA's own.
+        if !unsafe { sys::is_culib_present() } {
+            return Err(Error::device("the NVIDIA driver library (libcuda) was not found"));
+        }
+        result::init().map_err(|e| failed("start the driver", e))?;
+        let device = device::get(number as i32).map_err(|e| failed("be found", e))?;
+        let gpu = Self::of_device(device).map_err(|e| failed("be opened", e))?;
+        images::choose(ANY_MODULE, gpu.capability, gpu.target.as_deref())?;
+        Ok(gpu)
+    }
+
+    fn of_device(device: sys::CUdevice) -> Result<Gpu, DriverError> {
+        let name = device::get_name(device)?;
+        // SAFETY: `device` is a handle that the driver gave out for this process, and the context is current from here on.
+        unsafe {
+            let attribute = |attribute| device::get_attribute(device, attribute);
+            let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
+            let minor = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+            let context = primary_ctx::retain(device)?;
+            result::ctx::set_current(context)?;
+            let event = || event::create(sys::CUevent_flags::CU_EVENT_DEFAULT);
+            Ok(Gpu {
+                name,
+                capability: (major as u32, minor as u32),
+                device,
+                context,
+                stream: stream::create(stream::StreamKind::NonBlocking)?,
+                events: [event()?, event()?],
+                modules: HashMap::new(),
+                functions: HashMap::new(),
+                graphs: Vec::new(),
+                target: images::wished_target(),
+            })
+        }
+    }
+
+    fn make_current(&self) -> Result<()> {
+        // SAFETY: the context is retained as long as this lives.
+        unsafe { result::ctx::set_current(self.context).map_err(|e| failed("be used by this thread", e)) }
+    }
+
+    fn synchronise(&self) -> Result<(), DriverError> {
+        // SAFETY: the stream lives.
+        unsafe { stream::synchronize(self.stream) }
+    }
+
+    fn function(&mut self, launch: &Launch) -> Result<sys::CUfunction> {
+        if let Some(&function) = self.functions.get(&launch.kernel) {
+            return Ok(function);
+        }
+        let image = images::choose(launch.module, self.capability, self.target.as_deref())?;
+        let load = |e| failed(&format!("load the kernels of {} for {}", launch.module, image.target), e);
+        let module = match self.modules.get(launch.module) {
+            Some(&module) => module,
+            None => {
+                // SAFETY: an image is a cubin, or PTX that ends in a zero byte, as nvcc wrote it.
+                let module = unsafe { module::load_data(image.bytes.as_ptr().cast()).map_err(load)? };
+                self.modules.insert(launch.module, module);
+                module
+            }
+        };
+        let name = CString::new(launch.kernel.as_str()).map_err(|_| Error::device("a kernel's name holds a zero byte"))?;
+        // SAFETY: the module is loaded and stays so.
+        let function = unsafe { module::get_function(module, name).map_err(|e| failed(&format!("find {}", launch.place()), e))? };
+        self.functions.insert(launch.kernel.clone(), function);
+        Ok(function)
+    }
+
+    fn launch_all(&mut self, launches: &[Launch]) -> Result<()> {
+        launches.iter().try_for_each(|launch| self.launch(launch))
+    }
+
+    fn destroy(&mut self) -> Result<(), DriverError> {
+        // SAFETY: everything was made by this driver and is destroyed once, after all work has ended.
+        unsafe {
+            result::ctx::set_current(self.context)?;
+            stream::synchronize(self.stream)?;
+            self.graphs.drain(..).try_for_each(|g| graph::exec_destroy(g))?;
+            self.modules.drain().try_for_each(|(_, m)| module::unload(m))?;
+            self.events.iter().try_for_each(|&e| event::destroy(e))?;
+            stream::destroy(self.stream)?;
+            primary_ctx::release(self.device)
+        }
+    }
+}
+
+impl Drop for Gpu {
+    fn drop(&mut self) {
+        // A device that has failed cannot be tidied up; the driver does it when the process ends.
+        let _ = self.destroy();
+    }
+}
+
+impl Driver for Gpu {
+    fn describe(&self) -> String {
+        let (major, minor) = self.capability;
+        format!("{} (sm_{major}{minor}, kernels for {})", self.name, self.architecture())
+    }
+
+    fn architecture(&self) -> String {
+        let image = images::choose(ANY_MODULE, self.capability, self.target.as_deref());
+        image.map_or_else(|_| "none".into(), |image| image.target.into())
+    }
+
+    fn allocate(&mut self, bytes: usize) -> Result<Address> {
+        self.make_current()?;
+        // SAFETY: a size that is not zero; the address is given back once.
+        unsafe { malloc_sync(bytes.max(1)).map_err(|e| failed(&format!("allocate {} MiB", bytes >> 20), e)) }
+    }
+
+    fn release(&mut self, address: Address) {
+        // SAFETY: `allocate` gave it, nobody uses it any more once the stream is idle, and it is released once.
+        let released = self.make_current().is_ok() && self.synchronise().is_ok() && unsafe { free_sync(address).is_ok() };
+        // What cannot be released goes with the process.
+        let _ = released;
+    }
+
+    fn zero(&mut self, at: Address, bytes: usize) -> Result<()> {
+        self.make_current()?;
+        // SAFETY: the range lies in memory that `allocate` gave.
+        unsafe { memset_d8_async(at, 0, bytes, self.stream).map_err(|e| failed("clear memory", e)) }
+    }
+
+    fn write(&mut self, to: Address, bytes: &[u8]) -> Result<()> {
+        self.make_current()?;
+        // SAFETY: the range lies in memory that `allocate` gave, and `bytes` lives until the stream is idle.
+        let copied = unsafe { memcpy_htod_async(to, bytes, self.stream) };
+        copied.and_then(|()| self.synchronise()).map_err(|e| failed(&format!("take {} bytes", bytes.len()), e))
+    }
+
+    fn read(&self, from: Address, bytes: &mut [u8]) -> Result<()> {
+        self.make_current()?;
+        // SAFETY: as for `write`.
+        let copied = unsafe { memcpy_dtoh_async(bytes, from, self.stream) };
+        copied.and_then(|()| self.synchronise()).map_err(|e| failed("run its kernels, or to hand over their results", e))
+    }
+
+    fn launch(&mut self, launch: &Launch) -> Result<()> {
+        self.make_current()?;
+        let function = self.function(launch)?;
+        let [x, y, z] = launch.grid;
+        let mut parameters = [launch.parameters.as_ptr().cast_mut().cast::<c_void>()];
+        // SAFETY: the kernel's one parameter is a struct of these bytes (both sides assert its size), which the driver copies now.
+        let launched = unsafe { launch_kernel(function, (x, y, z), (launch.threads, 1, 1), 0, self.stream, &mut parameters) };
+        launched.map_err(|e| failed(&format!("launch {}", launch.place()), e))
+    }
+
+    fn capture(&mut self, launches: &[Launch]) -> Result<Option<Graph>> {
+        // Modules are loaded lazily, which a capture does not allow.
+        launches.iter().try_for_each(|launch| self.function(launch).map(drop))?;
+        self.make_current()?;
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        // SAFETY: the stream lives; the captured graph is destroyed once it is instantiated.
+        unsafe {
+            stream::begin_capture(self.stream, mode).map_err(|e| failed("begin a graph", e))?;
+            let launched = self.launch_all(launches);
+            let captured = stream::end_capture(self.stream).map_err(|e| failed("end a graph", e));
+            launched?;
+            let captured = captured?;
+            let executable = graph::instantiate(captured, sys::CUgraphInstantiate_flags(0));
+            graph::destroy(captured).map_err(|e| failed("destroy a graph", e))?;
+            self.graphs.push(executable.map_err(|e| failed(&format!("make a graph of {} launches", launches.len()), e))?);
+        }
+        Ok(Some(Graph(self.graphs.len() - 1)))
+    }
+
+    fn replay(&mut self, graph: Graph) -> Result<()> {
+        self.make_current()?;
+        // SAFETY: graphs live as long as this.
+        unsafe { graph::launch(self.graphs[graph.0], self.stream).map_err(|e| failed("run a graph", e)) }
+    }
+
+    fn time(&mut self, launches: &[Launch]) -> Result<f64> {
+        self.make_current()?;
+        let [start, end] = self.events;
+        let timing = |e| failed("time its kernels", e);
+        // SAFETY: events and stream live.
+        unsafe {
+            event::record(start, self.stream).map_err(timing)?;
+            self.launch_all(launches)?;
+            event::record(end, self.stream).map_err(timing)?;
+            event::synchronize(end).map_err(timing)?;
+            Ok(f64::from(event::elapsed(start, end).map_err(timing)?) / 1e3)
+        }
+    }
+}

@@ -1,0 +1,147 @@
+// The emulated device: its memory, and the launch that is being executed. One launch at a time and thread of the host; blocks run one
+// after another, the threads of a block as fibers.
+#pragma once
+
+#include <cstdint>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "emulator.h"
+#include "fiber.h"
+#include "memory.h"
+#include "traffic.h"
+
+namespace emulator {
+
+constexpr unsigned WARP = 32;
+/// Fewer than CUDA's 1,024: the shadow of memory keeps ten bits for a thread and needs some numbers for itself.
+constexpr unsigned MAX_THREADS = 992;
+constexpr size_t MAX_STATIC_SHARED = 48 << 10;
+
+/// One copy of cp.async that has not arrived.
+struct PendingCopy {
+    void* shared;
+    unsigned bytes;
+    unsigned group;
+    unsigned char data[16];
+};
+
+struct Thread {
+    unsigned index = 0;
+    bool ended = false;
+    Context context = nullptr;
+    std::vector<PendingCopy> copies;
+    unsigned copy_group = 0;
+};
+
+/// A warp-wide operation in which lanes wait for one another.
+struct Collective {
+    const char* name = nullptr;
+    unsigned arrived = 0;
+    void* arguments[WARP] = {};
+};
+
+struct Block {
+    Index index{};
+    unsigned n_threads = 0;
+    unsigned n_live = 0;
+    unsigned at_barrier = 0;
+    /// Counted on through all blocks, so that shadows of shared memory need no clearing. See memory.h.
+    uint32_t barrier_epoch = 1;
+    std::vector<uint32_t> warp_epochs;
+    std::vector<Collective> collectives;
+    std::vector<unsigned> ready;
+    size_t next_ready = 0;
+    std::vector<unsigned> waiting;
+};
+
+/// A place in global memory that a launch may touch.
+struct Operand {
+    uint64_t address;
+    uint64_t bytes;
+    uint32_t access;  // Access
+    uint32_t padding;
+};
+
+enum Access : uint32_t {
+    READ = 0,
+    /// Undefined before the launch; every byte must have been written after it.
+    WRITE = 1,
+    /// Read and written in place.
+    UPDATE = 2,
+    /// Undefined before the launch, and nobody's business after it.
+    SCRATCH = 3,
+};
+
+class Machine {
+public:
+    explicit Machine(uint64_t seed) : random_(seed) {}
+
+    uint64_t allocate(size_t bytes);
+    void release(uint64_t address);
+    /// Copies of the host. They check bounds, and what they read must have been written.
+    void write(uint64_t to, const void* from, size_t bytes);
+    void read(void* to, uint64_t from, size_t bytes);
+
+    /// Runs a kernel. Returns what went wrong, or nothing.
+    std::string launch(const Kernel& kernel, Index grid, unsigned threads, const void* parameters, const std::vector<Operand>& operands);
+
+    /// From now on the middle block of every launch is traced: its traffic is what `traffic` then says.
+    void trace(bool on) { traces_ = on; }
+    const Traffic& traffic() const { return traffic_; }
+
+    // For what the kernels call.
+    Thread& thread() { return threads_[current_]; }
+    Block& block() { return block_; }
+    Index grid() const { return grid_; }
+    unsigned warp() const { return current_ / WARP; }
+    unsigned lane() const { return current_ % WARP; }
+    SharedMemory& shared() { return shared_; }
+    void touch(const void* address, unsigned bytes, bool writes, const void* site);
+    void barrier();
+    /// Lanes meet; the last one to arrive runs `complete` on what all of them brought, and `orders` says whether memory is ordered.
+    void meet(const char* name, void* argument, bool orders, void (*complete)(Machine&, void* const arguments[WARP]));
+    /// Ends the launch with a message; does not return to the kernel.
+    [[noreturn]] void fail(const std::string& what);
+    /// Notes the rows of a matrix load, if this block is traced.
+    void log_rows(void* const rows[WARP]);
+
+    static Machine& active();
+
+private:
+    static void run_thread();
+    void run_block(Index index);
+    void run_fibers();
+    void suspend();
+    void make_ready(std::vector<unsigned>& threads);
+    std::string check_outputs() const;
+    std::string describe_deadlock() const;
+    Allocation& find(uint64_t address, size_t bytes);
+    void touch_global(uint64_t address, unsigned bytes, bool writes, const void* site);
+    std::string where(const void* site) const;
+
+    std::vector<Allocation> allocations_;
+    std::mt19937_64 random_;
+    SharedMemory shared_;
+    Traffic traffic_;
+    TrafficLog log_;
+    bool traces_ = false;
+    bool traces_block_ = false;
+
+    // The launch.
+    const Kernel* kernel_ = nullptr;
+    const unsigned char* parameters_ = nullptr;
+    Index grid_{};
+    uint64_t launch_ = 0;
+    std::vector<Operand> operands_;
+    std::vector<Allocation*> operand_allocations_;
+    Block block_;
+    unsigned current_ = 0;
+    std::vector<Thread> threads_;
+    std::vector<Stack> stacks_;
+    Context scheduler_ = nullptr;
+    std::string error_;
+};
+
+}  // namespace emulator
