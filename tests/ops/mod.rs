@@ -6,6 +6,8 @@
 mod adam;
 mod assign;
 mod batch_norm;
+mod cast;
+mod check_finite;
 mod concat;
 mod conv2d;
 mod conv_transpose2d;
