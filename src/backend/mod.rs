@@ -25,13 +25,22 @@ pub trait Backend: Send {
     /// Scratch memory for an instruction; see [`crate::plan::WorkspaceBytes`].
     fn workspace_bytes(&self, instruction: &Instruction, inputs: &[Shape], outputs: &[Shape]) -> usize;
 
-    /// Allocates both regions, zeroed, each 64-byte aligned: the only allocation of a run.
+    /// Whether the device has a kernel for every step of a plan, in the types in which the step stores its values. Asked when a session
+    /// is planned, before anything is allocated.
+    ///
+    /// # Errors
+    /// If it lacks one.
+    fn check(&self, _plan: &Plan) -> Result<()> {
+        Ok(())
+    }
+
+    /// Allocates both regions, each 64-byte aligned: the only allocation of a run. The persistent region is zeroed.
     ///
     /// # Errors
     /// If the memory is not there.
     fn allocate(&mut self, persistent_bytes: usize, transient_bytes: usize) -> Result<()>;
 
-    /// Copies bytes from the host into a slot (little-endian f32 or u8, contiguous; exactly the slot's size).
+    /// Copies bytes from the host into a slot (little-endian f32, f16 or u8, contiguous; exactly the slot's size).
     ///
     /// # Errors
     /// If the device fails.

@@ -3,7 +3,7 @@
 use super::Backend;
 use crate::error::{Error, Result};
 use crate::plan::{MemoryReceipt, PersistentLayout, Plan, PlanOptions, Slot};
-use crate::tape::Tape;
+use crate::tape::{DType, Tape};
 
 /// A step of a profiled run.
 #[derive(Clone, Debug)]
@@ -34,11 +34,12 @@ impl Session {
     /// Plans all tapes. Nothing can be run before [`Session::allocate`], but [`Session::receipt`] says what that will take.
     ///
     /// # Errors
-    /// If a tape cannot be planned.
+    /// If a tape cannot be planned, or the device lacks a kernel.
     pub fn plan(backend: Box<dyn Backend>, tapes: &[&Tape], options: PlanOptions) -> Result<Session> {
         let layout = PersistentLayout::new(tapes);
         let workspace = |instruction: &_, inputs: &[_], outputs: &[_]| backend.workspace_bytes(instruction, inputs, outputs);
         let plans = tapes.iter().map(|tape| Plan::new(tape, &layout, options, &workspace)).collect::<Result<Vec<_>>>()?;
+        plans.iter().try_for_each(|plan| backend.check(plan))?;
         Ok(Session { backend, layout, plans })
     }
 
@@ -125,12 +126,12 @@ impl Session {
     }
 
     fn write_slot(&mut self, slot: Slot, name: &str, data: &[f32]) -> Result<()> {
-        check_size(slot, name, data.len())?;
+        check_data(slot, name, data.len())?;
         self.backend.write(slot, bytemuck::cast_slice(data))
     }
 
     fn read_slot(&self, slot: Slot, name: &str, data: &mut [f32]) -> Result<()> {
-        check_size(slot, name, data.len())?;
+        check_data(slot, name, data.len())?;
         self.backend.read(slot, bytemuck::cast_slice_mut(data))
     }
 }
@@ -139,7 +140,11 @@ fn unknown(what: &str, name: &str) -> Error {
     Error::run(format!("no {what} called {name} in this plan"))
 }
 
-fn check_size(slot: Slot, name: &str, len: usize) -> Result<()> {
+/// The host's numbers are f32, and as many as the slot holds.
+fn check_data(slot: Slot, name: &str, len: usize) -> Result<()> {
+    if slot.dtype != DType::F32 {
+        return Err(Error::run(format!("{name} is stored as {:?}, not as F32", slot.dtype)));
+    }
     if slot.shape.len() == len {
         return Ok(());
     }

@@ -155,7 +155,7 @@ fn measure_network(args: &Args, what: &'static str) -> Result<Report> {
         "step" => spec.record_training(args.batch, size, loss, Target::Given)?,
         _ => spec.record_inference(args.batch, size)?,
     };
-    let mut session = Session::new(cpu::open(args.threads)?, &[&tape], PlanOptions { fuse: true })?;
+    let mut session = Session::new(cpu::open(args.threads)?, &[&tape], PlanOptions::default())?;
     fill(&mut session, &spec, args, what == "step")?;
     for _ in 0..2 {
         session.run(0)?;

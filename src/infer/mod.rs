@@ -115,7 +115,7 @@ impl Network {
     ) -> Result<Network> {
         let [width, height] = size;
         let tape = spec.record_inference(BATCH, [height, width])?;
-        let mut session = Session::new(backend, &[&tape], PlanOptions { fuse: true })?;
+        let mut session = Session::new(backend, &[&tape], PlanOptions::default())?;
         for (name, values) in weights {
             session.write_persistent(name, values)?;
         }

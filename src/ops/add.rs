@@ -2,7 +2,7 @@
 //!
 //! y = a + b; da = db = dy.
 
-use super::{Op, shape_error};
+use super::{Op, Operand, shape_error};
 use crate::error::Result;
 use crate::tape::{DType, Node, Shape, Tape, ValueId};
 
@@ -20,6 +20,10 @@ impl Op for Add {
             [a, b] if a == b => Ok(vec![(*a, DType::F32)]),
             _ => Err(shape_error("add", inputs, "two inputs of one shape")),
         }
+    }
+
+    fn may_be_half(&self, _operand: Operand) -> bool {
+        true
     }
 
     fn adjoint(

@@ -15,7 +15,8 @@
 //! The statistics are part of the differentiated function: `grad_apply` includes the derivatives of mean and var. With fixed
 //! (running) statistics nothing is differentiated; inference only.
 
-use super::{Instruction, Op, shape_error};
+use super::check_finite::is_flag;
+use super::{Instruction, Op, Operand, shape_error};
 use crate::error::{Error, Result};
 use crate::tape::{DType, Node, Shape, Tape, ValueId};
 
@@ -23,7 +24,8 @@ use crate::tape::{DType, Node, Shape, Tape, ValueId};
 #[derive(Clone, Debug, PartialEq)]
 pub struct BatchNormStatistics {}
 
-/// Inputs: mean `[C]`, var `[C]` (biased). Updates in place: running_mean `[C]`, running_var `[C]`. `count` is M, the values per channel.
+/// Inputs: mean `[C]`, var `[C]` (biased), and overflow [1, 1, 1, 1] where there is one: if it is not 0, all stays as it was (see
+/// [`super::check_finite`]). Updates in place: running_mean `[C]`, running_var `[C]`. `count` is M, the values per channel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BatchNormUpdate {
     pub momentum: f32,
@@ -71,6 +73,10 @@ impl Op for BatchNormStatistics {
         }
     }
 
+    fn may_be_half(&self, operand: Operand) -> bool {
+        matches!(operand, Operand::Input(_))
+    }
+
     /// The derivative through the statistics belongs to `batch_norm_apply`, which takes both together.
     fn adjoint(
         &self,
@@ -94,8 +100,8 @@ impl Op for BatchNormUpdate {
 
     fn infer(&self, inputs: &[Shape]) -> Result<Vec<(Shape, DType)>> {
         match inputs {
-            [mean, var] if mean == var && self.count > 1 => Ok(vec![(*mean, DType::F32); 2]),
-            _ => Err(shape_error(self.name(), inputs, "mean and var of one shape, over more than one value")),
+            [mean, var, overflow @ ..] if mean == var && self.count > 1 && is_flag(overflow) => Ok(vec![(*mean, DType::F32); 2]),
+            _ => Err(shape_error(self.name(), inputs, "mean and var of one shape, over more than one value, and a flag or none")),
         }
     }
 }
@@ -118,6 +124,10 @@ impl Op for BatchNormApply {
             return Err(shape_error(self.name(), inputs, "x, mean, var, gamma, beta over its channels, and a residual like x"));
         }
         Ok(vec![(inputs[0], DType::F32)])
+    }
+
+    fn may_be_half(&self, operand: Operand) -> bool {
+        matches!(operand, Operand::Input(0 | 5) | Operand::Output(_))
     }
 
     fn adjoint(
@@ -169,6 +179,10 @@ impl Op for BatchNormGradReduce {
         Ok(vec![(Shape::channels(inputs[0].c()), DType::F32); 2])
     }
 
+    fn may_be_half(&self, operand: Operand) -> bool {
+        matches!(operand, Operand::Input(0 | 1 | 4))
+    }
+
     fn flops(&self, inputs: &[Shape], _outputs: &[Shape]) -> u64 {
         4 * inputs[0].len() as u64
     }
@@ -186,6 +200,10 @@ impl Op for BatchNormGradApply {
             return Err(shape_error(self.name(), inputs, "dy and x of one shape, five channel vectors, and y like x"));
         }
         Ok(vec![(inputs[0], DType::F32); 1 + usize::from(self.residual)])
+    }
+
+    fn may_be_half(&self, operand: Operand) -> bool {
+        matches!(operand, Operand::Input(0 | 1 | 7) | Operand::Output(_))
     }
 
     fn flops(&self, inputs: &[Shape], _outputs: &[Shape]) -> u64 {

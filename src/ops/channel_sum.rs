@@ -2,7 +2,7 @@
 //!
 //! `y[c] = sum over n, y, x of x[n, y, x, c]`.
 
-use super::{Op, shape_error};
+use super::{Op, Operand, shape_error};
 use crate::error::Result;
 use crate::tape::{DType, Shape};
 
@@ -20,6 +20,10 @@ impl Op for ChannelSum {
             [x] => Ok(vec![(Shape::channels(x.c()), DType::F32)]),
             _ => Err(shape_error(self.name(), inputs, "one image")),
         }
+    }
+
+    fn may_be_half(&self, operand: Operand) -> bool {
+        matches!(operand, Operand::Input(_))
     }
 
     fn flops(&self, inputs: &[Shape], _outputs: &[Shape]) -> u64 {

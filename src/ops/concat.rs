@@ -1,7 +1,7 @@
 //! Concatenation over channels, and its adjoint, the split. The plan folds a concatenation into the convolution that reads it, so
 //! that neither usually costs a copy.
 
-use super::{Instruction, Op, shape_error};
+use super::{Instruction, Op, Operand, shape_error};
 use crate::error::Result;
 use crate::tape::{DType, Node, Shape, Tape, ValueId};
 
@@ -25,6 +25,10 @@ impl Op for Concat {
             [a, b] if a.with_channels(1) == b.with_channels(1) => Ok(vec![(a.with_channels(a.c() + b.c()), DType::F32)]),
             _ => Err(shape_error(self.name(), inputs, "two images of one size")),
         }
+    }
+
+    fn may_be_half(&self, _operand: Operand) -> bool {
+        true
     }
 
     fn adjoint(
@@ -53,5 +57,9 @@ impl Op for Split {
             }
             _ => Err(shape_error(self.name(), inputs, &format!("one image of {:?} channels", self.channels))),
         }
+    }
+
+    fn may_be_half(&self, _operand: Operand) -> bool {
+        true
     }
 }

@@ -12,7 +12,7 @@
 //! cross-correlation, as in PyTorch's `Conv2d`.
 
 use super::channel_sum::ChannelSum;
-use super::{Instruction, Op, shape_error};
+use super::{Instruction, Op, Operand, shape_error};
 use crate::error::Result;
 use crate::tape::{DType, Node, Shape, Tape, ValueId};
 
@@ -61,6 +61,10 @@ impl Op for Conv2d {
             return Err(fail());
         }
         Ok(vec![(x.with_channels(w.c()), DType::F32)])
+    }
+
+    fn may_be_half(&self, operand: Operand) -> bool {
+        operand != Operand::Input(2 + usize::from(self.two_inputs))
     }
 
     fn adjoint(
@@ -113,6 +117,10 @@ impl Op for Conv2dDataGrad {
         }
     }
 
+    fn may_be_half(&self, _operand: Operand) -> bool {
+        true
+    }
+
     fn flops(&self, inputs: &[Shape], _outputs: &[Shape]) -> u64 {
         2 * inputs[0].len() as u64 * inputs[1].pixels() as u64
     }
@@ -130,6 +138,10 @@ impl Op for Conv2dWeightGrad {
         }
         let ci = inputs[1..].iter().map(Shape::c).sum();
         Ok(vec![(Shape([self.kernel, self.kernel, ci, inputs[0].c()]), DType::F32)])
+    }
+
+    fn may_be_half(&self, operand: Operand) -> bool {
+        matches!(operand, Operand::Input(_))
     }
 
     fn flops(&self, inputs: &[Shape], outputs: &[Shape]) -> u64 {

@@ -7,7 +7,7 @@
 //! ```
 
 use super::channel_sum::ChannelSum;
-use super::{Instruction, Op, shape_error};
+use super::{Instruction, Op, Operand, shape_error};
 use crate::error::Result;
 use crate::tape::{DType, Node, Shape, Tape, ValueId};
 
@@ -35,6 +35,10 @@ impl Op for ConvTranspose2d {
             }
             _ => Err(shape_error(self.name(), inputs, "w [2, 2, Ci, Co], x of Ci channels, b of Co")),
         }
+    }
+
+    fn may_be_half(&self, operand: Operand) -> bool {
+        operand != Operand::Input(2)
     }
 
     fn adjoint(
@@ -80,6 +84,10 @@ impl Op for ConvTranspose2dDataGrad {
         }
     }
 
+    fn may_be_half(&self, _operand: Operand) -> bool {
+        true
+    }
+
     fn flops(&self, inputs: &[Shape], outputs: &[Shape]) -> u64 {
         2 * inputs[0].len() as u64 * outputs[0].pixels() as u64
     }
@@ -95,6 +103,10 @@ impl Op for ConvTranspose2dWeightGrad {
             [dy, x] if dy.0[..3] == [x.n(), 2 * x.h(), 2 * x.w()] => Ok(vec![(Shape([2, 2, x.c(), dy.c()]), DType::F32)]),
             _ => Err(shape_error(self.name(), inputs, "dy of twice the size of x")),
         }
+    }
+
+    fn may_be_half(&self, operand: Operand) -> bool {
+        matches!(operand, Operand::Input(_))
     }
 
     fn flops(&self, inputs: &[Shape], outputs: &[Shape]) -> u64 {

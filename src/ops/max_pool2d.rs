@@ -3,7 +3,7 @@
 //! y[n, y, x, c] = max over r, s of x[n, 2y + r, 2x + s, c]; argmax = 2 r + s of the first largest (a NaN counts as largest).
 //! dx[n, 2y + r, 2x + s, c] = dy[n, y, x, c] where argmax = 2 r + s, else 0; the gradient writes every element of dx.
 
-use super::{Instruction, Op, shape_error};
+use super::{Instruction, Op, Operand, shape_error};
 use crate::error::Result;
 use crate::tape::{DType, Node, Shape, Tape, ValueId};
 
@@ -30,6 +30,10 @@ impl Op for MaxPool2d {
             }
             _ => Err(shape_error(self.name(), inputs, "one image")),
         }
+    }
+
+    fn may_be_half(&self, operand: Operand) -> bool {
+        operand != Operand::Output(1)
     }
 
     fn adjoint(
@@ -59,5 +63,13 @@ impl Op for MaxPool2dGrad {
             }
             _ => Err(shape_error(self.name(), inputs, &format!("dy and argmax of half of {h} x {w}"))),
         }
+    }
+
+    fn input_type(&self, index: usize) -> DType {
+        if index == 1 { DType::U8 } else { DType::F32 }
+    }
+
+    fn may_be_half(&self, operand: Operand) -> bool {
+        operand != Operand::Input(1)
     }
 }

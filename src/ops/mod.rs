@@ -10,7 +10,9 @@ pub mod adam;
 pub mod add;
 pub mod assign;
 pub mod batch_norm;
+pub mod cast;
 pub mod channel_sum;
+pub mod check_finite;
 pub mod concat;
 pub mod conv2d;
 pub mod conv_transpose2d;
@@ -23,16 +25,34 @@ use crate::error::{Error, Result};
 use crate::tape::{DType, Node, Shape, Tape, ValueId};
 use std::fmt::Debug;
 
+/// The place of a value in an instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operand {
+    Input(usize),
+    Output(usize),
+}
+
 /// What the tape and the plan ask of an operation.
 pub trait Op: Debug {
     /// The name in messages and profiles, `snake_case`.
     fn name(&self) -> &'static str;
 
-    /// The shape rule: output shapes and types from input shapes.
+    /// The shape rule: output shapes from input shapes, and the outputs' types in a step without f16.
     ///
     /// # Errors
     /// If the inputs do not fit; the error names the operation and all shapes.
     fn infer(&self, inputs: &[Shape]) -> Result<Vec<(Shape, DType)>>;
+
+    /// The type of an input in a step without f16.
+    fn input_type(&self, _index: usize) -> DType {
+        DType::F32
+    }
+
+    /// Whether an operand may be stored as f16; the arithmetic is f32 all the same. Kernels come in two kinds: within one step all
+    /// operands that may be f16 are f16, or none is.
+    fn may_be_half(&self, _operand: Operand) -> bool {
+        false
+    }
 
     /// Records the operations that compute the gradients of the inputs for which `wants` is true, from the upstream gradients of
     /// the outputs (`None`: the output does not influence the loss).
@@ -89,6 +109,8 @@ pub enum Instruction {
     DiceBce(dice_bce::DiceBce),
     DiceBceGrad(dice_bce::DiceBceGrad),
     Adam(adam::Adam),
+    Cast(cast::Cast),
+    CheckFinite(check_finite::CheckFinite),
 }
 
 impl Instruction {
@@ -119,7 +141,34 @@ impl Instruction {
             Instruction::DiceBce(op) => op,
             Instruction::DiceBceGrad(op) => op,
             Instruction::Adam(op) => op,
+            Instruction::Cast(op) => op,
+            Instruction::CheckFinite(op) => op,
         }
+    }
+
+    /// Shapes and types of the outputs, from those of the inputs: the operation's shape rule, and the rule about f16
+    /// ([`Op::may_be_half`]).
+    ///
+    /// # Errors
+    /// If shapes or types do not fit; the error names the operation and what it was given.
+    pub fn infer(&self, inputs: &[(Shape, DType)]) -> Result<Vec<(Shape, DType)>> {
+        let op = self.op();
+        let shapes: Vec<Shape> = inputs.iter().map(|(shape, _)| *shape).collect();
+        let mut outputs = op.infer(&shapes)?;
+        let is_half = |(i, (_, dtype)): (usize, &(Shape, DType))| op.may_be_half(Operand::Input(i)) && *dtype == DType::F16;
+        let half = inputs.iter().enumerate().any(is_half);
+        let expected = |i| if half && op.may_be_half(Operand::Input(i)) { DType::F16 } else { op.input_type(i) };
+        if let Some(wrong) = (0..inputs.len()).find(|&i| inputs[i].1 != expected(i)) {
+            let types: Vec<DType> = inputs.iter().map(|(_, dtype)| *dtype).collect();
+            let name = op.name();
+            return Err(Error::usage(format!("{name}: input {wrong} should be {:?}; found types {types:?}", expected(wrong))));
+        }
+        for (i, (_, dtype)) in outputs.iter_mut().enumerate() {
+            if half && op.may_be_half(Operand::Output(i)) {
+                *dtype = DType::F16;
+            }
+        }
+        Ok(outputs)
     }
 
     /// The operation's name.

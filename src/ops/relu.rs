@@ -1,6 +1,6 @@
 //! Rectified linear unit. y = max(x, 0); dx = dy where y > 0, else 0 (0 at the tie, as PyTorch).
 
-use super::{Instruction, Op, shape_error};
+use super::{Instruction, Op, Operand, shape_error};
 use crate::error::Result;
 use crate::tape::{DType, Node, Shape, Tape, ValueId};
 
@@ -22,6 +22,10 @@ impl Op for Relu {
             [x] => Ok(vec![(*x, DType::F32)]),
             _ => Err(shape_error(self.name(), inputs, "one input")),
         }
+    }
+
+    fn may_be_half(&self, _operand: Operand) -> bool {
+        true
     }
 
     fn adjoint(
@@ -46,5 +50,9 @@ impl Op for ReluGrad {
             [dy, y] if dy == y => Ok(vec![(*dy, DType::F32)]),
             _ => Err(shape_error(self.name(), inputs, "dy and y of one shape")),
         }
+    }
+
+    fn may_be_half(&self, _operand: Operand) -> bool {
+        true
     }
 }

@@ -87,14 +87,32 @@ impl PersistentLayout {
     }
 }
 
+/// In which numbers a plan stores what it computes. The arithmetic is f32 either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// f32 throughout.
+    #[default]
+    F32,
+    /// Images and the convolutions' weights as f16; parameters, moments, statistics and the gradients of parameters as f32, and the
+    /// updates guarded against overflow.
+    Mixed,
+}
+
 /// What to do on the way from tape to plan.
 #[derive(Clone, Copy, Debug)]
 pub struct PlanOptions {
-    /// Rewrite the list (see `fuse/`). Without it the plan runs exactly what was recorded: for tests.
+    /// Rewrite the list so that it takes fewer passes over memory. Without it the plan runs what was recorded: for tests.
     pub fuse: bool,
+    pub precision: Precision,
 }
 
-/// A tape made ready to run. Kernels rely on what is checked when it is made: that the shapes of every step follow its operation's
+impl Default for PlanOptions {
+    fn default() -> Self {
+        PlanOptions { fuse: true, precision: Precision::default() }
+    }
+}
+
+/// A tape made ready to run. Kernels rely on what is checked when it is made: that shapes and types of every step follow its operation's
 /// rule. So nobody can change steps afterwards, except for where they lie, which a backend checks whenever it runs them.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -105,6 +123,13 @@ pub struct Plan {
     outputs: BTreeMap<String, Slot>,
 }
 
+impl Step {
+    /// Whether any of its values is stored as f16: which of the two kinds of kernels it takes.
+    pub fn stores_half(&self) -> bool {
+        self.inputs.iter().chain(&self.outputs).any(|slot| slot.dtype == DType::F16)
+    }
+}
+
 impl Plan {
     /// Fuses, computes lifetimes and gives every value its place.
     ///
@@ -112,7 +137,7 @@ impl Plan {
     /// If a persistent value of the tape is missing from `layout`.
     pub fn new(tape: &Tape, layout: &PersistentLayout, options: PlanOptions, workspace: WorkspaceBytes<'_>) -> Result<Plan> {
         let fused = if options.fuse { fuse::fuse(tape) } else { tape.clone() };
-        check_shapes(&fused);
+        check(&fused);
         arena::place(&fused, layout, workspace)
     }
 
@@ -158,12 +183,11 @@ fn new_id() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Checks what a tape has checked when recording once more for the operations that fusing has put there.
-fn check_shapes(tape: &Tape) {
+/// Checks what a tape has checked when recording once more for the operations that rewrites have put there: shapes and types.
+fn check(tape: &Tape) {
     for node in tape.nodes() {
-        let shapes: Vec<Shape> = node.inputs.iter().map(|&v| tape.shape(v)).collect();
-        let outputs = node.outputs.iter().map(|&v| (tape.shape(v), tape.values()[v.index()].dtype));
-        let follows = node.instruction.op().infer(&shapes).is_ok_and(|inferred| outputs.eq(inferred));
-        assert!(follows, "{} with inputs {shapes:?} breaks its shape rule", node.instruction.name());
+        let (inputs, outputs) = (tape.kinds(&node.inputs), tape.kinds(&node.outputs));
+        let follows = node.instruction.infer(&inputs).is_ok_and(|inferred| inferred == outputs);
+        assert!(follows, "{} from {inputs:?} to {outputs:?} breaks its rule", node.instruction.name());
     }
 }

@@ -84,6 +84,15 @@ impl Tape {
         self.values[value.index()].shape
     }
 
+    pub fn dtype(&self, value: ValueId) -> DType {
+        self.values[value.index()].dtype
+    }
+
+    /// Shapes and types of values: what an instruction is inferred from.
+    pub fn kinds(&self, values: &[ValueId]) -> Vec<(Shape, DType)> {
+        values.iter().map(|&v| (self.shape(v), self.dtype(v))).collect()
+    }
+
     /// A value that the host writes before each run.
     ///
     /// # Panics
@@ -114,17 +123,20 @@ impl Tape {
     /// Records an operation whose outputs are new transient values, shaped by the operation's own rule.
     ///
     /// # Errors
-    /// If the shapes do not fit; the error names the operation and the shapes.
+    /// If the shapes or types do not fit; the error names the operation, and the shapes or types.
     pub fn record(&mut self, instruction: Instruction, inputs: &[ValueId]) -> Result<Vec<ValueId>> {
-        let shapes: Vec<Shape> = inputs.iter().map(|&v| self.shape(v)).collect();
-        let outputs = instruction.op().infer(&shapes)?;
+        let outputs = instruction.infer(&self.kinds(inputs))?;
         if let Some((shape, _)) = outputs.iter().find(|(s, _)| s.checked_len().is_none()) {
             return Err(Error::usage(format!("{}: an output of shape {shape:?} is beyond any memory", instruction.name()))
                 .remedy("use a smaller batch, input size or fewer channels"));
         }
         if let Some((shape, _)) = outputs.iter().find(|(s, _)| s.len() == 0) {
-            return Err(Error::usage(format!("{}: inputs {shapes:?} give an empty output {shape:?}", instruction.name()))
-                .remedy("use a larger input size or fewer levels"));
+            return Err(Error::usage(format!(
+                "{}: inputs {:?} give an empty output {shape:?}",
+                instruction.name(),
+                self.kinds(inputs)
+            ))
+            .remedy("use a larger input size or fewer levels"));
         }
         let ids: Vec<ValueId> =
             outputs.into_iter().map(|(shape, dtype)| self.push_value(shape, dtype, Residence::Transient)).collect();
@@ -142,13 +154,13 @@ impl Tape {
     /// Records an operation that updates persistent values in place.
     ///
     /// # Errors
-    /// If the shapes do not fit.
+    /// If the shapes or types do not fit.
     pub fn record_update(&mut self, instruction: Instruction, inputs: &[ValueId], updated: &[ValueId]) -> Result<()> {
-        let shapes: Vec<Shape> = inputs.iter().map(|&v| self.shape(v)).collect();
-        let outputs = instruction.op().infer(&shapes)?;
-        for (&value, (shape, _)) in updated.iter().zip(&outputs) {
+        let outputs = instruction.infer(&self.kinds(inputs))?;
+        for (&value, kind) in updated.iter().zip(&outputs) {
             let persistent = matches!(self.values[value.index()].residence, Residence::Persistent(_));
-            assert!(persistent && self.shape(value) == *shape, "{} updates {value:?} in place", instruction.name());
+            let same = (self.shape(value), self.dtype(value)) == *kind;
+            assert!(persistent && same, "{} updates {value:?} in place", instruction.name());
         }
         assert_eq!(updated.len(), outputs.len(), "{} updates {} values", instruction.name(), outputs.len());
         self.nodes.push(Node { instruction, inputs: inputs.to_vec(), outputs: updated.to_vec() });

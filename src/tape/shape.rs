@@ -76,6 +76,8 @@ impl fmt::Debug for Shape {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DType {
     F32,
+    /// IEEE 754 binary16: 11 bits of significand, largest number 65504.
+    F16,
     U8,
 }
 
@@ -84,6 +86,7 @@ impl DType {
     pub fn size(self) -> usize {
         match self {
             DType::F32 => 4,
+            DType::F16 => 2,
             DType::U8 => 1,
         }
     }

@@ -46,7 +46,7 @@ impl Engine {
         };
         let training = network.record_training(batch, size, loss, target)?;
         let validation = network.record_validation(batch, size, loss, target)?;
-        let session = Session::plan(backend, &[&training, &validation], PlanOptions { fuse: true })?;
+        let session = Session::plan(backend, &[&training, &validation], PlanOptions::default())?;
         Ok(Engine { session, sums: vec![0.0; batch * network.channels_out * N_SUMS], target: name })
     }
 

@@ -111,7 +111,7 @@ fn the_whole_gradient_is_finite_differences() {
 }
 
 fn gradients_of(backend: Box<dyn Backend>, tape: &Tape, data: &BTreeMap<String, Array>, fuse: bool) -> Session {
-    let mut session = Session::new(backend, &[tape], PlanOptions { fuse }).expect("a session");
+    let mut session = Session::new(backend, &[tape], PlanOptions { fuse, ..PlanOptions::default() }).expect("a session");
     networks::write_all(&mut session, data);
     session.run(0).expect("a step");
     session

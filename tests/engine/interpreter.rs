@@ -1,13 +1,13 @@
 //! Executes instructions and whole tapes with the f64 reference.
 
 use crate::reference::{
-    Array, adam, assign, batch_norm, concat, conv_transpose2d, conv2d, dice_bce, elementwise, indices, max_pool2d,
+    Array, adam, assign, batch_norm, cast, concat, conv_transpose2d, conv2d, dice_bce, elementwise, indices, max_pool2d,
 };
 use std::collections::BTreeMap;
 use unet_engine::ops::Instruction;
 use unet_engine::ops::assign::Assignment;
 use unet_engine::ops::dice_bce::LossParameters;
-use unet_engine::tape::{Residence, Tape, ValueId};
+use unet_engine::tape::{DType, Residence, Tape, ValueId};
 
 /// The outputs of one instruction. `before` holds what in-place outputs (persistent ones) were before.
 pub fn execute(instruction: &Instruction, inputs: &[Array], before: &[Array]) -> Vec<Array> {
@@ -38,7 +38,16 @@ pub fn execute(instruction: &Instruction, inputs: &[Array], before: &[Array]) ->
         (Instruction::DiceBceGrad(op), [dloss, z, t, u, sums]) => {
             vec![dice_bce::grad(dloss.data[0], z, t, u, sums, loss_parameters(op.parameters))]
         }
-        (Instruction::Adam(op), [g, schedule]) => {
+        // Where overflow is raised, an update leaves all as it was.
+        (Instruction::Adam(_), [_, _, overflow]) | (Instruction::BatchNormUpdate(_), [_, _, overflow])
+            if overflow.data[0] != 0.0 =>
+        {
+            before.to_vec()
+        }
+        (Instruction::Cast(op), [x]) if op.to == DType::F16 => vec![x.map(cast::to_half)],
+        (Instruction::Cast(_), [x]) => vec![x.clone()],
+        (Instruction::CheckFinite(_), [g]) => vec![cast::check_finite(g, &before[0])],
+        (Instruction::Adam(op), [g, schedule, ..]) => {
             let constants = [op.beta1, op.beta2, op.eps].map(f64::from);
             adam::step(g, &schedule.data, [&before[0], &before[1], &before[2]], constants).into()
         }
@@ -49,7 +58,7 @@ pub fn execute(instruction: &Instruction, inputs: &[Array], before: &[Array]) ->
 fn execute_batch_norm(instruction: &Instruction, inputs: &[Array], before: &[Array]) -> Vec<Array> {
     match (instruction, inputs) {
         (Instruction::BatchNormStatistics(_), [x]) => batch_norm::statistics(x).into(),
-        (Instruction::BatchNormUpdate(op), [mean, var]) => {
+        (Instruction::BatchNormUpdate(op), [mean, var, ..]) => {
             batch_norm::update(mean, var, [&before[0], &before[1]], f64::from(op.momentum), op.count).into()
         }
         (Instruction::BatchNormApply(op), [x, mean, var, gamma, beta, residual @ ..]) => {
@@ -116,10 +125,15 @@ pub fn run(tape: &Tape, given: &BTreeMap<String, Array>) -> Run {
         let before: Vec<Array> = node.outputs.iter().filter_map(|v| values[v.index()].clone()).collect();
         tie_distance = tie_distance.min(distance_from_ties(&node.instruction, &inputs));
         for (v, output) in node.outputs.iter().zip(execute(&node.instruction, &inputs, &before)) {
-            values[v.index()] = Some(output);
+            values[v.index()] = Some(stored(output, tape.dtype(*v)));
         }
     }
     Run { values, names, tie_distance }
+}
+
+/// An array as memory of this type holds it: f64 stands for f32, and f16 is rounded.
+pub fn stored(array: Array, dtype: DType) -> Array {
+    if dtype == DType::F16 { array.map(cast::to_half) } else { array }
 }
 
 fn distance_from_ties(instruction: &Instruction, inputs: &[Array]) -> f64 {

@@ -22,7 +22,7 @@ fn any_target() -> impl Strategy<Value = Target> {
 }
 
 fn session(backend: Box<dyn Backend>, tapes: &[&Tape], data: &BTreeMap<String, Array>, fuse: bool) -> Session {
-    let mut session = Session::new(backend, tapes, PlanOptions { fuse }).expect("a session");
+    let mut session = Session::new(backend, tapes, PlanOptions { fuse, ..PlanOptions::default() }).expect("a session");
     networks::write_all(&mut session, data);
     session
 }

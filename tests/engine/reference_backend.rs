@@ -1,7 +1,8 @@
 //! The f64 reference as a backend that runs plans: values lie where the plan puts them, so that a wrong place gives a wrong result.
 
-use super::interpreter::execute;
+use super::interpreter::{execute, stored};
 use crate::reference::Array;
+use half::f16;
 use unet_engine::backend::Backend;
 use unet_engine::error::Result;
 use unet_engine::ops::Instruction;
@@ -30,7 +31,7 @@ impl ReferenceBackend {
             Region::Persistent => &mut self.persistent,
             Region::Transient => &mut self.transient,
         };
-        for (i, &x) in array.data.iter().enumerate() {
+        for (i, x) in stored(array.clone(), slot.dtype).data.into_iter().enumerate() {
             region[slot.offset + i * slot.dtype.size()] = x;
         }
     }
@@ -59,6 +60,7 @@ impl Backend for ReferenceBackend {
     fn write(&mut self, slot: Slot, bytes: &[u8]) -> Result<()> {
         let data: Vec<f64> = match slot.dtype {
             DType::F32 => bytemuck::pod_collect_to_vec::<u8, f32>(bytes).into_iter().map(f64::from).collect(),
+            DType::F16 => bytemuck::pod_collect_to_vec::<u8, f16>(bytes).into_iter().map(f64::from).collect(),
             DType::U8 => bytes.iter().map(|&b| f64::from(b)).collect(),
         };
         self.store(slot, &Array::new(slot.shape.0, data));
@@ -69,6 +71,7 @@ impl Backend for ReferenceBackend {
         let data = self.load(slot).data;
         let out: Vec<u8> = match slot.dtype {
             DType::F32 => data.iter().flat_map(|&x| (x as f32).to_le_bytes()).collect(),
+            DType::F16 => data.iter().flat_map(|&x| f16::from_f64(x).to_le_bytes()).collect(),
             DType::U8 => data.iter().map(|&x| x as u8).collect(),
         };
         bytes.copy_from_slice(&out);

@@ -119,7 +119,7 @@ fn judge(tensors: &BTreeMap<String, Array>, key: &str, found: &Array) -> Result<
 }
 
 fn session(golden: &Golden, tape: &Tape) -> Session {
-    let mut session = Session::new(cpu::open(2).expect("a CPU backend"), &[tape], PlanOptions { fuse: true }).expect("a plan");
+    let mut session = Session::new(cpu::open(2).expect("a CPU backend"), &[tape], PlanOptions::default()).expect("a plan");
     write_all(&mut session, &golden.data(tape));
     session
 }

@@ -1,8 +1,9 @@
 //! Adam.
 
-use super::harness::{Case, Random, check};
+use super::harness::{Case, Random, check, run_case};
 use crate::reference::Array;
 use proptest::prelude::*;
+use unet_engine::backend::cpu;
 use unet_engine::ops::Instruction;
 use unet_engine::ops::adam::Adam;
 
@@ -52,6 +53,31 @@ fn zero_gradients_move_nothing() {
     case.expected = vec![case.before[0].clone(), Array::zeros([1, 1, 1, 9]), Array::zeros([1, 1, 1, 9])];
     case.allowed = case.allowed.iter().map(|a| a.map(|_| 0.0)).collect();
     check(&case);
+}
+
+/// Where `overflow` is raised nothing changes, whatever the gradient holds; where it is not, the step is the usual one, bit for bit.
+#[test]
+fn an_overflow_moves_nothing() {
+    for shape in [[1, 1, 1, 1], [3, 3, 8, 17]] {
+        let plain = case(shape, 3, 8.0, 5);
+        let flagged = |raised: f64| {
+            let mut case = plain.clone();
+            case.inputs.push(Array::vector(vec![raised]));
+            case
+        };
+        check(&flagged(0.0));
+        let mut raised = flagged(1.0);
+        raised.expected = raised.before.clone();
+        raised.allowed = raised.allowed.iter().map(|a| a.map(|_| 0.0)).collect();
+        check(&raised);
+        raised.inputs[0] = raised.inputs[0].map(|_| f64::NAN);
+        check(&raised);
+        let [with, without] = [flagged(0.0), plain].map(|case| {
+            let mut backend = cpu::open(1).expect("a CPU backend");
+            run_case(&case, &mut *backend).expect("a step")
+        });
+        assert_eq!(with, without);
+    }
 }
 
 proptest! {

@@ -70,6 +70,18 @@ impl Data {
         Case::in_place(self.name.clone(), instruction, inputs, before, magnitudes, 1)
     }
 
+    /// Where `overflow` is raised, the running statistics stay as they were, whatever the batch's are.
+    fn update_at_overflow(&self, raised: bool) -> Case {
+        let mut case = self.update();
+        case.inputs.push(Array::vector(vec![f64::from(u8::from(raised))]));
+        if raised {
+            case.inputs[1] = case.inputs[1].map(|_| f64::NAN);
+            case.expected = case.before.clone();
+            case.allowed = case.allowed.iter().map(|a| a.map(|_| 0.0)).collect();
+        }
+        case
+    }
+
     fn apply(&self, residual: bool, relu: bool) -> Case {
         let mut inputs = [&self.x, &self.mean, &self.var, &self.gamma, &self.beta].map(Array::clone).to_vec();
         let scaled =
@@ -115,6 +127,7 @@ impl Data {
     fn check(&self) {
         check(&self.statistics());
         check(&self.update());
+        [false, true].into_iter().for_each(|raised| check(&self.update_at_overflow(raised)));
         for relu in [false, true] {
             check(&self.grad_reduce(relu));
             for residual in [false, true] {

@@ -1,9 +1,11 @@
 //! Runs one instruction through a backend and judges what it wrote.
 
+use super::emulator;
 use crate::engine::interpreter::execute;
 use crate::reference::{Array, indices};
+use half::f16;
 use unet_engine::backend::{Backend, cpu};
-use unet_engine::ops::Instruction;
+use unet_engine::ops::{Instruction, Operand};
 use unet_engine::plan::{ALIGNMENT, PersistentLayout, Plan, PlanOptions, Region, Slot};
 use unet_engine::random::{Philox, Purpose};
 use unet_engine::tape::{DType, Shape, Tape, ValueId};
@@ -23,6 +25,8 @@ pub struct Case {
     pub expected: Vec<Array>,
     /// The error allowed for each element of each output.
     pub allowed: Vec<Array>,
+    /// Whether all operands that may be f16 are; their numbers then have to be f16 numbers.
+    pub half: bool,
 }
 
 impl Case {
@@ -46,7 +50,7 @@ impl Case {
         assert_eq!(expected.len(), magnitudes.len());
         let factor = 4.0 * EPS * (length as f64).sqrt();
         let allowed = magnitudes.iter().map(|m| m.map(|m| m * factor + f64::from(f32::MIN_POSITIVE))).collect();
-        Case { name, instruction, inputs, before, expected, allowed }
+        Case { name, instruction, inputs, before, expected, allowed, half: false }
     }
 
     /// A case of an instruction that is linear in all of its inputs together: the reference on absolute values is the magnitude.
@@ -60,7 +64,7 @@ impl Case {
     pub fn exact(name: String, instruction: Instruction, inputs: Vec<Array>) -> Self {
         let expected = execute(&instruction, &inputs, &[]);
         let allowed = expected.iter().map(|e| Array::zeros(e.shape)).collect();
-        Case { name, instruction, inputs, before: Vec::new(), expected, allowed }
+        Case { name, instruction, inputs, before: Vec::new(), expected, allowed, half: false }
     }
 
     /// The same case with output `index` judged by finite differences, which are exact to `1e-6` of the output's scale.
@@ -78,8 +82,12 @@ impl Case {
         for (i, ((found, expected), allowed)) in outputs.iter().zip(&self.expected).zip(&self.allowed).enumerate() {
             assert_eq!(found.shape, expected.shape, "{}", self.name);
             let excess = |index| {
-                let error = (found.at(index) - expected.at(index)).abs();
-                // A NaN or an infinity is worse than any error.
+                let (found, expected) = (found.at(index), expected.at(index));
+                if found == expected || (found.is_nan() && expected.is_nan()) {
+                    return 0.0;
+                }
+                let error = (found - expected).abs();
+                // A NaN or an infinity where none belongs is worse than any error.
                 if error.is_finite() { error - allowed.at(index) } else { f64::INFINITY }
             };
             let worst = indices(found.shape).max_by(|&a, &b| excess(a).total_cmp(&excess(b)));
@@ -95,8 +103,27 @@ impl Case {
     }
 }
 
-/// Runs `case` on the CPU backend at every level that this CPU has, and fails with its message.
+/// Runs `case` on the CPU backend at every level that this CPU has and on the emulated GPUs, and fails with its message.
 pub fn check(case: &Case) {
+    check_on_cpu(case);
+    check_on_emulator(case);
+}
+
+/// Runs `case` on the emulated GPUs in f32 and, where the operation may store f16, in that.
+pub fn check_on_emulator(case: &Case) {
+    let cases = [Some(case.clone()), emulator::in_half(case)];
+    for (case, &architecture) in cases.iter().flatten().flat_map(|case| {
+        emulator::architectures(&case.instruction).iter().map(move |architecture| (case, architecture))
+    }) {
+        let seed = case.inputs.iter().map(|a| a.data.len() as u64).sum();
+        let Some(mut backend) = emulator::open(architecture, seed) else { return };
+        if let Err(message) = run_case(case, &mut backend).and_then(|outputs| case.judge(&outputs)) {
+            panic!("emulated sm_{architecture}: {message}\n  attributes: {:?}", case.instruction);
+        }
+    }
+}
+
+fn check_on_cpu(case: &Case) {
     for level in cpu::Level::ALL.into_iter().filter(|level| level.is_available()) {
         let mut backend = cpu::open_at(level, 2).expect("a CPU backend");
         if let Err(message) = run_case(case, &mut *backend).and_then(|outputs| case.judge(&outputs)) {
@@ -144,7 +171,8 @@ impl Bench {
         let tape = record(case);
         let layout = PersistentLayout::new(&[&tape]);
         let workspace = |i: &Instruction, inputs: &[Shape], outputs: &[Shape]| backend.workspace_bytes(i, inputs, outputs);
-        let mut plan = Plan::new(&tape, &layout, PlanOptions { fuse: false }, &workspace).expect("a plan of one step");
+        let mut plan = Plan::new(&tape, &layout, PlanOptions { fuse: false, ..PlanOptions::default() }, &workspace)
+            .expect("a plan of one step");
         let mut sizes = [GUARD; 2];
         plan.relocate(|slot| {
             let size = &mut sizes[usize::from(slot.region == Region::Transient)];
@@ -197,7 +225,7 @@ impl Bench {
 fn record(case: &Case) -> Tape {
     let mut tape = Tape::new();
     let inputs: Vec<ValueId> = (case.inputs.iter().enumerate())
-        .map(|(i, array)| tape.input(&format!("input {i}"), Shape(array.shape), input_type(&case.instruction, i)))
+        .map(|(i, array)| tape.input(&format!("input {i}"), Shape(array.shape), input_type(case, i)))
         .collect();
     if case.before.is_empty() {
         let outputs = tape.record(case.instruction.clone(), &inputs).expect("shapes fit");
@@ -210,15 +238,15 @@ fn record(case: &Case) -> Tape {
     tape
 }
 
-/// The place of the largest value is bytes; everything else is f32.
-fn input_type(instruction: &Instruction, input: usize) -> DType {
-    let is_argmax = matches!(instruction, Instruction::MaxPool2dGrad(_)) && input == 1;
-    if is_argmax { DType::U8 } else { DType::F32 }
+fn input_type(case: &Case, input: usize) -> DType {
+    let op = case.instruction.op();
+    if case.half && op.may_be_half(Operand::Input(input)) { DType::F16 } else { op.input_type(input) }
 }
 
 fn write(backend: &mut dyn Backend, slot: Slot, array: &Array) {
     let bytes: Vec<u8> = match slot.dtype {
         DType::F32 => array.data.iter().flat_map(|&x| (x as f32).to_le_bytes()).collect(),
+        DType::F16 => array.data.iter().flat_map(|&x| f16::from_f64(x).to_le_bytes()).collect(),
         DType::U8 => array.data.iter().map(|&x| x as u8).collect(),
     };
     backend.write(slot, &bytes).expect("a slot takes its bytes");
@@ -229,6 +257,7 @@ fn read(backend: &dyn Backend, slot: Slot) -> Array {
     backend.read(slot, &mut bytes).expect("a slot gives its bytes");
     let data = match slot.dtype {
         DType::F32 => bytemuck::pod_collect_to_vec::<u8, f32>(&bytes).into_iter().map(f64::from).collect(),
+        DType::F16 => bytemuck::pod_collect_to_vec::<u8, f16>(&bytes).into_iter().map(f64::from).collect(),
         DType::U8 => bytes.into_iter().map(f64::from).collect(),
     };
     Array::new(slot.shape.0, data)

@@ -6,11 +6,14 @@
 mod adam;
 mod assign;
 mod batch_norm;
+mod cast;
+mod check_finite;
 mod concat;
 mod conv2d;
 mod conv_transpose2d;
 mod dice_bce;
 mod elementwise;
+mod emulator;
 mod finite_differences;
 mod harness;
 mod max_pool2d;

@@ -5,6 +5,7 @@
 pub mod adam;
 pub mod assign;
 pub mod batch_norm;
+pub mod cast;
 pub mod concat;
 pub mod conv2d;
 pub mod conv_transpose2d;

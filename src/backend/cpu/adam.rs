@@ -1,6 +1,7 @@
 //! Adam. Formulas: [`crate::ops::adam`].
 
 use super::arena::Operands;
+use super::check_finite;
 use super::map::{self, Elements, Out, load};
 use super::simd::{Lanes, Level};
 use crate::ops::adam::Adam;
@@ -34,6 +35,9 @@ impl Elements for Update<'_> {
 }
 
 pub(super) fn run(level: Level, op: &Adam, operands: &mut Operands) {
+    if check_finite::is_raised(operands, 2) {
+        return;
+    }
     let g = operands.input(0);
     let schedule: [f32; 4] = operands.input(1).try_into().expect("checked when recorded");
     let [parameter, m, v] = [0, 1, 2].map(|i| Out::new(operands.output(i), g.len()));

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::plan::{ALIGNMENT, Region, Slot, Step};
 use crate::tape::{DType, Shape};
+use half::f16;
 use std::alloc::Layout;
 use std::ptr::NonNull;
 
@@ -134,9 +135,18 @@ impl<'a> Operands<'a> {
         bytemuck::cast_slice(self.inputs[index])
     }
 
+    pub fn input_half(&self, index: usize) -> &'a [f16] {
+        self.expect_type(self.step.inputs[index], DType::F16);
+        bytemuck::cast_slice(self.inputs[index])
+    }
+
     pub fn input_bytes(&self, index: usize) -> &'a [u8] {
         self.expect_type(self.step.inputs[index], DType::U8);
         self.inputs[index]
+    }
+
+    pub fn input_type(&self, index: usize) -> DType {
+        self.step.inputs[index].dtype
     }
 
     pub fn input_shape(&self, index: usize) -> Shape {
@@ -152,6 +162,11 @@ impl<'a> Operands<'a> {
         bytemuck::cast_slice_mut(self.take_output(index))
     }
 
+    pub fn output_half(&mut self, index: usize) -> &'a mut [f16] {
+        self.expect_type(self.step.outputs[index], DType::F16);
+        bytemuck::cast_slice_mut(self.take_output(index))
+    }
+
     pub fn output_bytes(&mut self, index: usize) -> &'a mut [u8] {
         self.expect_type(self.step.outputs[index], DType::U8);
         self.take_output(index)
@@ -163,6 +178,10 @@ impl<'a> Operands<'a> {
 
     fn expect_type(&self, slot: Slot, dtype: DType) {
         assert_eq!(slot.dtype, dtype, "{}: {slot:?}", self.step.instruction.name());
+    }
+
+    pub fn output_type(&self, index: usize) -> DType {
+        self.step.outputs[index].dtype
     }
 
     pub fn output_shape(&self, index: usize) -> Shape {

@@ -1,6 +1,7 @@
 //! Batch normalisation. Formulas: [`crate::ops::batch_norm`].
 
 use super::arena::Operands;
+use super::check_finite;
 use super::columns::{self, Terms};
 use super::map::{self, Elements, Out, load};
 use super::simd::{Lanes, Level};
@@ -58,6 +59,9 @@ pub(super) fn statistics(level: Level, operands: &mut Operands) {
 }
 
 pub(super) fn update(op: &BatchNormUpdate, operands: &mut Operands) {
+    if check_finite::is_raised(operands, 2) {
+        return;
+    }
     let unbiased = op.count as f32 / (op.count - 1) as f32;
     let momentum = op.momentum;
     for (index, factor) in [(0, 1.0), (1, unbiased)] {

@@ -8,7 +8,9 @@ mod add;
 mod arena;
 mod assign;
 mod batch_norm;
+mod cast;
 mod channel_sum;
+mod check_finite;
 mod columns;
 mod concat;
 mod conv2d;
@@ -26,7 +28,7 @@ mod tests;
 mod weight_grad;
 
 use super::Backend;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ops::Instruction;
 use crate::plan::{Plan, Slot, Step};
 use crate::tape::Shape;
@@ -72,6 +74,19 @@ impl Backend for Cpu {
         workspace_bytes(self.level, instruction, inputs)
     }
 
+    fn check(&self, plan: &Plan) -> Result<()> {
+        // A cast is the border to f16 and has kernels for both sides of it.
+        let is_foreign = |step: &&Step| step.stores_half() && !matches!(step.instruction, Instruction::Cast(_));
+        match plan.steps().iter().find(is_foreign) {
+            None => Ok(()),
+            Some(step) => {
+                let name = step.instruction.name();
+                Err(Error::device(format!("mixed precision needs a CUDA device: the CPU has no {name} on f16"))
+                    .remedy("use --precision f32, or --device cuda on a machine with an NVIDIA GPU"))
+            }
+        }
+    }
+
     fn allocate(&mut self, persistent_bytes: usize, transient_bytes: usize) -> Result<()> {
         self.arena = Arena::new(persistent_bytes, transient_bytes)?;
         Ok(())
@@ -88,12 +103,14 @@ impl Backend for Cpu {
     }
 
     fn run(&mut self, plan: &Plan) -> Result<()> {
+        self.check(plan)?;
         let (level, arena) = (self.level, &mut self.arena);
         self.pool.run(&mut || plan.steps().iter().for_each(|step| execute(level, step, arena)));
         Ok(())
     }
 
     fn run_profiled(&mut self, plan: &Plan, seconds: &mut Vec<f64>) -> Result<()> {
+        self.check(plan)?;
         let (level, arena) = (self.level, &mut self.arena);
         self.pool.run(&mut || {
             for step in plan.steps() {
@@ -150,5 +167,7 @@ fn execute(level: Level, step: &Step, arena: &mut Arena) {
         Instruction::DiceBce(op) => dice_bce::forward(&op.parameters, operands),
         Instruction::DiceBceGrad(op) => dice_bce::grad(&op.parameters, operands),
         Instruction::Adam(op) => adam::run(level, op, operands),
+        Instruction::Cast(_) => cast::run(operands),
+        Instruction::CheckFinite(_) => check_finite::run(operands),
     }
 }

@@ -25,7 +25,8 @@ fn run(level: Level, threads: usize, instruction: &Instruction, inputs: &[Tensor
     let ids: Vec<_> = inputs.iter().enumerate().map(|(i, (s, _))| tape.input(&format!("i{i}"), *s, DType::F32)).collect();
     let outputs = tape.record(instruction.clone(), &ids).unwrap();
     outputs.iter().enumerate().for_each(|(i, &o)| tape.output(&format!("o{i}"), o));
-    let mut session = Session::new(open_at(level, threads).unwrap(), &[&tape], PlanOptions { fuse: false }).unwrap();
+    let mut session =
+        Session::new(open_at(level, threads).unwrap(), &[&tape], PlanOptions { fuse: false, ..PlanOptions::default() }).unwrap();
     inputs.iter().enumerate().for_each(|(i, (_, data))| session.write_input(0, &format!("i{i}"), data).unwrap());
     // Twice: what the first run left in the workspace must not matter.
     session.run(0).unwrap();

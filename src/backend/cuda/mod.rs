@@ -13,9 +13,9 @@ mod program;
 pub use probe::{CudaProbe, Gpu, KERNEL_ARCHITECTURES, probe};
 
 use super::Backend;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ops::Instruction;
-use crate::plan::{ALIGNMENT, Plan, Region, Slot, Step};
+use crate::plan::{ALIGNMENT, Plan, Slot, Step};
 use crate::tape::Shape;
 use driver::{Driver, Emulator};
 use program::{Lowering, Program, Regions};

@@ -75,7 +75,7 @@ fn inputs_outputs_and_workspace_of_a_step_are_apart() {
     let workspace = |_: &crate::ops::Instruction, inputs: &[Shape], _: &[Shape]| inputs[0].len() % 700;
     for fuse in [false, true] {
         let layout = PersistentLayout::new(&[&tape]);
-        let plan = Plan::new(&tape, &layout, PlanOptions { fuse }, &workspace).unwrap();
+        let plan = Plan::new(&tape, &layout, PlanOptions { fuse, ..PlanOptions::default() }, &workspace).unwrap();
         for step in plan.steps() {
             let ranges: Vec<(Region, usize, usize)> = (step.inputs.iter().chain(&step.outputs).chain(&step.workspace))
                 .map(|s| (s.region, s.offset, s.offset + s.bytes()))
@@ -97,7 +97,7 @@ fn the_same_tape_gives_the_same_places() {
     let tape = training(Arch::Residual, 3, 4, 2, 16);
     let layout = PersistentLayout::new(&[&tape]);
     let places = || {
-        let plan = Plan::new(&tape, &layout, PlanOptions { fuse: true }, &no_workspace).unwrap();
+        let plan = Plan::new(&tape, &layout, PlanOptions::default(), &no_workspace).unwrap();
         plan.steps()
             .iter()
             .flat_map(|s| s.inputs.iter().chain(&s.outputs).map(|s| s.offset).collect::<Vec<_>>())
@@ -110,6 +110,6 @@ fn the_same_tape_gives_the_same_places() {
 fn a_missing_persistent_value_is_an_error_that_names_it() {
     let training = training(Arch::Standard, 1, 2, 2, 4);
     let layout = PersistentLayout::new(&[&Tape::new()]);
-    let error = Plan::new(&training, &layout, PlanOptions { fuse: true }, &no_workspace).unwrap_err();
+    let error = Plan::new(&training, &layout, PlanOptions::default(), &no_workspace).unwrap_err();
     assert!(error.to_string().contains("down.0.c1.weight"), "{error}");
 }

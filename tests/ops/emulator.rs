@@ -1,0 +1,66 @@
+//! The emulated GPUs on which every case runs as well.
+
+use super::harness::Case;
+use crate::engine::interpreter::execute;
+use half::f16;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+use unet_engine::backend::cuda::{self, Cuda, driver::Emulator};
+use unet_engine::ops::{Instruction, Operand};
+
+/// Architectures with different matrix instructions: Volta, Turing, Ampere and later.
+const ARCHITECTURES: [u32; 3] = [70, 75, 80];
+
+/// Builds the emulator's libraries, once a process. `None` where there is no C++ compiler; with `UNET_ENGINE_REQUIRE_TOOLS` that is a
+/// failure.
+fn libraries() -> Option<&'static [PathBuf]> {
+    static BUILT: OnceLock<Option<Vec<PathBuf>>> = OnceLock::new();
+    let build = || {
+        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tools/emulator/build");
+        let output = Command::new(script).output().expect("tools/emulator/build runs");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        if output.status.code() == Some(77) && std::env::var_os("UNET_ENGINE_REQUIRE_TOOLS").is_none() {
+            eprintln!("no kernel was checked on the emulator: {errors}");
+            return None;
+        }
+        assert!(output.status.success(), "tools/emulator/build: {errors}");
+        Some(String::from_utf8(output.stdout).expect("paths").lines().map(PathBuf::from).collect())
+    };
+    BUILT.get_or_init(build).as_deref()
+}
+
+/// An emulated GPU of an architecture; its threads run in an order that `seed` permutes.
+pub fn open(architecture: u32, seed: u64) -> Option<Cuda<Emulator>> {
+    let name = format!("libkernels-sm_{architecture}.so");
+    let library = libraries()?.iter().find(|path| path.ends_with(&name)).expect("a library for each architecture");
+    Some(cuda::emulate(library, seed).expect("the emulator opens"))
+}
+
+/// The architectures whose kernels differ for this instruction.
+pub fn architectures(instruction: &Instruction) -> &'static [u32] {
+    let name = instruction.name();
+    if name.starts_with("conv") { &ARCHITECTURES } else { &ARCHITECTURES[2..] }
+}
+
+/// The case with f16 where the operation may store f16, or `None` if nowhere. The arithmetic stays f32, so the error allowed grows
+/// by half a unit in the last place of an f16 output.
+pub fn in_half(case: &Case) -> Option<Case> {
+    let op = case.instruction.op();
+    let may_be_half = |operand| op.may_be_half(operand);
+    if case.half || !(0..case.inputs.len()).any(|i| may_be_half(Operand::Input(i))) {
+        return None;
+    }
+    let mut half = Case { half: true, name: format!("{} in f16", case.name), ..case.clone() };
+    for (_, input) in half.inputs.iter_mut().enumerate().filter(|(i, _)| may_be_half(Operand::Input(*i))) {
+        *input = input.map(|x| f16::from_f64(x).to_f64());
+    }
+    half.expected = execute(&half.instruction, &half.inputs, &half.before);
+    for (i, (allowed, expected)) in half.allowed.iter_mut().zip(&half.expected).enumerate() {
+        let rounding = |e: f64| if may_be_half(Operand::Output(i)) { e.abs() * 0.5 / 1024.0 + 0.5f64.powi(25) } else { 0.0 };
+        // Rounded inputs are a little larger at most; numbers that are only moved stay exact.
+        let grown = |a: f64, e: f64| if a == 0.0 { 0.0 } else { 1.01 * (a + rounding(e)) };
+        allowed.data.iter_mut().zip(&expected.data).for_each(|(a, &e)| *a = grown(*a, e));
+    }
+    Some(half)
+}
