@@ -20,6 +20,8 @@ std::string hexadecimal(uint64_t value) {
 }
 }  // namespace
 
+Machine* Machine::current() { return active_machine; }
+
 Machine& Machine::active() {
     if (!active_machine) {
         fputs("emulator: a kernel ran outside of a launch\n", stderr);

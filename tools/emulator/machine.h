@@ -107,7 +107,10 @@ public:
     /// Notes the rows of a matrix load, if this block is traced.
     void log_rows(void* const rows[WARP]);
 
+    /// The machine whose launch this thread of the host runs.
     static Machine& active();
+    /// The same, or null outside of launches.
+    static Machine* current();
 
 private:
     static void run_thread();

@@ -158,12 +158,19 @@ void SharedMemory::copy_arrived(const void* address, unsigned n) {
 
 }  // namespace emulator
 
-// The compiler's hooks. Accesses of unknown alignment and those to locals whose address escapes come here as well.
-#define HOOK(bytes)                                                                                                              \
-    void __tsan_read##bytes(void* p) { emulator::Machine::active().touch(p, bytes, false, __builtin_return_address(0)); }           \
-    void __tsan_write##bytes(void* p) { emulator::Machine::active().touch(p, bytes, true, __builtin_return_address(0)); }           \
-    void __tsan_unaligned_read##bytes(void* p) { emulator::Machine::active().touch(p, bytes, false, __builtin_return_address(0)); } \
-    void __tsan_unaligned_write##bytes(void* p) { emulator::Machine::active().touch(p, bytes, true, __builtin_return_address(0)); }
+// The compiler's hooks. Accesses of unknown alignment and those to locals whose address escapes come here as well, and those of static
+// initialisers, which run outside of any launch.
+namespace {
+void touch(const void* p, unsigned bytes, bool writes, const void* site) {
+    if (emulator::Machine* machine = emulator::Machine::current()) machine->touch(p, bytes, writes, site);
+}
+}  // namespace
+
+#define HOOK(bytes)                                                                                       \
+    void __tsan_read##bytes(void* p) { touch(p, bytes, false, __builtin_return_address(0)); }             \
+    void __tsan_write##bytes(void* p) { touch(p, bytes, true, __builtin_return_address(0)); }             \
+    void __tsan_unaligned_read##bytes(void* p) { touch(p, bytes, false, __builtin_return_address(0)); }   \
+    void __tsan_unaligned_write##bytes(void* p) { touch(p, bytes, true, __builtin_return_address(0)); }
 
 extern "C" {
 HOOK(1)
@@ -171,8 +178,8 @@ HOOK(2)
 HOOK(4)
 HOOK(8)
 HOOK(16)
-void __tsan_read_range(void* p, size_t n) { emulator::Machine::active().touch(p, n, false, __builtin_return_address(0)); }
-void __tsan_write_range(void* p, size_t n) { emulator::Machine::active().touch(p, n, true, __builtin_return_address(0)); }
+void __tsan_read_range(void* p, size_t n) { touch(p, n, false, __builtin_return_address(0)); }
+void __tsan_write_range(void* p, size_t n) { touch(p, n, true, __builtin_return_address(0)); }
 void __tsan_vptr_update(void**, void*) {}
 void __tsan_vptr_read(void**) {}
 void __tsan_init() {}

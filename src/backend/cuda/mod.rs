@@ -4,11 +4,24 @@
 //! GPU these are captured into one graph, which a run replays. Results do not depend on the device: work is cut by shape alone, every
 //! output has one writer, and partial sums are added in a fixed order.
 
+mod adam;
 mod add;
+mod assign;
+mod batch_norm;
+mod cast;
+mod channel_sum;
+mod check_finite;
+mod concat;
+mod conv2d;
+mod conv_transpose2d;
+mod dice_bce;
 pub mod driver;
 mod elementwise;
+mod max_pool2d;
 mod probe;
 mod program;
+mod relu;
+mod sigmoid;
 
 pub use probe::{CudaProbe, Gpu, KERNEL_ARCHITECTURES, probe};
 
@@ -140,7 +153,31 @@ fn workspace_bytes(instruction: &Instruction, inputs: &[Shape], outputs: &[Shape
 
 fn lower(step: &Step, lowering: &mut Lowering<'_>) {
     match &step.instruction {
+        Instruction::Conv2d(op) => conv2d::forward(op, lowering),
+        Instruction::Conv2dDataGrad(op) => conv2d::data_grad(op, lowering),
+        Instruction::Conv2dWeightGrad(op) => conv2d::weight_grad(op, lowering),
+        Instruction::ConvTranspose2d(_) => conv_transpose2d::forward(lowering),
+        Instruction::ConvTranspose2dDataGrad(_) => conv_transpose2d::data_grad(lowering),
+        Instruction::ConvTranspose2dWeightGrad(_) => conv_transpose2d::weight_grad(lowering),
+        Instruction::ChannelSum(_) => channel_sum::run(lowering),
+        Instruction::BatchNormStatistics(_) => batch_norm::statistics(lowering),
+        Instruction::BatchNormUpdate(op) => batch_norm::update(op, lowering),
+        Instruction::BatchNormApply(op) => batch_norm::apply(op, lowering),
+        Instruction::BatchNormGradReduce(op) => batch_norm::grad_reduce(op, lowering),
+        Instruction::BatchNormGradApply(op) => batch_norm::grad_apply(op, lowering),
+        Instruction::Relu(_) => relu::forward(lowering),
+        Instruction::ReluGrad(_) => relu::grad(lowering),
+        Instruction::MaxPool2d(_) => max_pool2d::forward(lowering),
+        Instruction::MaxPool2dGrad(_) => max_pool2d::grad(lowering),
         Instruction::Add(_) => add::run(lowering),
-        other => unimplemented!("{}", other.name()),
+        Instruction::Concat(_) => concat::concat(lowering),
+        Instruction::Split(_) => concat::split(lowering),
+        Instruction::Sigmoid(_) => sigmoid::run(lowering),
+        Instruction::Assign(op) => assign::run(op, lowering),
+        Instruction::DiceBce(op) => dice_bce::forward(op, lowering),
+        Instruction::DiceBceGrad(op) => dice_bce::grad(op, lowering),
+        Instruction::Adam(op) => adam::run(op, lowering),
+        Instruction::Cast(_) => cast::run(lowering),
+        Instruction::CheckFinite(_) => check_finite::run(lowering),
     }
 }
