@@ -17,11 +17,13 @@ mod conv_transpose2d;
 mod dice_bce;
 pub mod driver;
 mod elementwise;
+mod implicit_gemm;
 mod max_pool2d;
 mod probe;
 mod program;
 mod relu;
 mod sigmoid;
+mod weight_grad;
 
 pub use probe::{CudaProbe, Gpu, KERNEL_ARCHITECTURES, probe};
 
@@ -145,8 +147,9 @@ impl<D: Driver> Backend for Cuda<D> {
 }
 
 fn workspace_bytes(instruction: &Instruction, inputs: &[Shape], outputs: &[Shape]) -> usize {
-    let _ = (inputs, outputs);
     match instruction {
+        Instruction::Conv2dWeightGrad(_) => conv2d::weight_grad_workspace(inputs, outputs[0]),
+        Instruction::ConvTranspose2dWeightGrad(_) => conv_transpose2d::weight_grad_workspace(inputs, outputs[0]),
         _ => 0,
     }
 }

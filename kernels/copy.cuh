@@ -1,0 +1,40 @@
+// Copies from global to shared memory that go on while the block computes (cp.async, from Ampere on). Elsewhere they are plain copies: the
+// same program, without the overlap.
+#pragma once
+
+#include "matrix.cuh"
+
+/// Copies 16 bytes, or writes zeros if not `valid` (`from` is not read then). Both addresses are multiples of 16.
+__device__ __forceinline__ void copy_16_bytes(void* to, const void* from, bool valid) {
+#if ARCHITECTURE < 800
+    Vector<uint32_t, 4> words = {};
+    if (valid) words = load_vector<4>(static_cast<const uint32_t*>(from));
+    store_vector<4>(static_cast<uint32_t*>(to), words);
+#elif defined(__CUDACC__)
+    const int bytes = valid ? 16 : 0;
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(bytes) : "memory");
+#else
+    emulator::copy_async(to, from, 16, valid ? 16 : 0);
+#endif
+}
+
+/// Ends a group of copies.
+__device__ __forceinline__ void commit_copies() {
+#if ARCHITECTURE < 800
+#elif defined(__CUDACC__)
+    asm volatile("cp.async.commit_group;" ::: "memory");
+#else
+    emulator::commit_copies();
+#endif
+}
+
+/// Waits until all but the latest `PENDING` groups of this thread have arrived. Others see them after a barrier.
+template <int PENDING>
+__device__ __forceinline__ void wait_copies() {
+#if ARCHITECTURE < 800
+#elif defined(__CUDACC__)
+    asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
+#else
+    emulator::wait_copies(PENDING);
+#endif
+}
