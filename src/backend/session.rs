@@ -126,6 +126,17 @@ impl Session {
         Ok(data)
     }
 
+    /// Reads the persistent value `name`, a scalar; allocates nothing.
+    ///
+    /// # Errors
+    /// If there is no such value or it is no scalar.
+    pub fn read_scalar(&self, name: &str) -> Result<f32> {
+        let slot = self.layout.get(name).ok_or_else(|| unknown("persistent value", name))?;
+        let mut data = [0.0];
+        self.read_slot(slot, name, &mut data)?;
+        Ok(data[0])
+    }
+
     fn write_slot(&mut self, slot: Slot, name: &str, data: &[f32]) -> Result<()> {
         check_data(slot, name, data.len())?;
         self.backend.write(slot, bytemuck::cast_slice(data))

@@ -11,6 +11,7 @@ pub use receipt::MemoryReceipt;
 use crate::error::Result;
 use crate::ops::Instruction;
 use crate::tape::{DType, Shape, Tape};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Every slot starts at a multiple of this many bytes: a cache line, and the widest vector load.
@@ -92,7 +93,8 @@ impl PersistentLayout {
 }
 
 /// In which numbers a plan stores what it computes. The arithmetic is f32 either way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// f32 throughout.
     #[default]
