@@ -2,6 +2,7 @@
 
 use super::{Backend, cpu};
 use crate::error::{Error, Result};
+use crate::plan::Precision;
 
 /// A user's wish for a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +12,13 @@ pub enum Device {
     Cpu,
     /// The GPU of this number.
     Cuda(usize),
+}
+
+impl Device {
+    /// Whether [`open`] gives the CPU; `auto` does while this build has no kernels for a GPU.
+    fn is_cpu(self) -> bool {
+        matches!(self, Device::Auto | Device::Cpu)
+    }
 }
 
 impl std::str::FromStr for Device {
@@ -38,6 +46,27 @@ pub fn check(name: &str) -> Result<()> {
         Device::Auto | Device::Cpu => Ok(()),
         Device::Cuda(number) => Err(no_gpu(number)),
     }
+}
+
+/// The precision in which the device called `name` trains where none is asked for: f32 on the CPU, which has no other.
+///
+/// # Errors
+/// If the name is that of no device.
+pub fn default_precision(name: &str) -> Result<Precision> {
+    let is_cpu = name.parse::<Device>()?.is_cpu();
+    Ok(if is_cpu { Precision::F32 } else { Precision::Mixed })
+}
+
+/// Whether the device called `name` can train in this precision, before anything slow is begun.
+///
+/// # Errors
+/// If it cannot, or if the name is that of no device.
+pub fn check_precision(name: &str, precision: Precision) -> Result<()> {
+    if precision == Precision::Mixed && name.parse::<Device>()?.is_cpu() {
+        return Err(Error::device(format!("--precision mixed needs a CUDA device, and --device {name} is the CPU here"))
+            .remedy("use --precision f32, or --device cuda on a machine with an NVIDIA GPU"));
+    }
+    Ok(())
 }
 
 /// Opens the device called `name`; a CPU with `threads` threads (0: as many as cores).
@@ -83,6 +112,19 @@ mod tests {
         for wrong in ["gpu", "cuda:", "cuda:x", "CPU", ""] {
             assert_eq!(wrong.parse::<Device>().unwrap_err().kind(), ErrorKind::Usage, "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_cpu_knows_f32_alone() {
+        let defaults = ["auto", "cpu", "cuda", "cuda:1"].map(|name| default_precision(name).unwrap());
+        assert_eq!(defaults, [Precision::F32, Precision::F32, Precision::Mixed, Precision::Mixed]);
+        assert!(default_precision("gpu").is_err());
+        for name in ["auto", "cpu"] {
+            assert!(check_precision(name, Precision::F32).is_ok());
+            let error = check_precision(name, Precision::Mixed).unwrap_err();
+            assert!(error.kind() == ErrorKind::Device && error.to_string().contains("CUDA"), "{error}");
+        }
+        assert!(check_precision("cuda:1", Precision::Mixed).is_ok());
     }
 
     #[test]

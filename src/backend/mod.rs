@@ -6,7 +6,7 @@ pub mod cuda;
 mod device;
 mod session;
 
-pub use device::{Device, check, open};
+pub use device::{Device, check, check_precision, default_precision, open};
 pub use session::{Session, Timing};
 
 use crate::error::Result;

@@ -2,7 +2,7 @@
 
 use super::Backend;
 use crate::error::{Error, Result};
-use crate::plan::{MemoryReceipt, PersistentLayout, Plan, PlanOptions, Slot};
+use crate::plan::{self, MemoryReceipt, PersistentLayout, Plan, PlanOptions, Slot};
 use crate::tape::{DType, Tape};
 
 /// A step of a profiled run.
@@ -36,9 +36,10 @@ impl Session {
     /// # Errors
     /// If a tape cannot be planned, or the device lacks a kernel.
     pub fn plan(backend: Box<dyn Backend>, tapes: &[&Tape], options: PlanOptions) -> Result<Session> {
-        let layout = PersistentLayout::new(tapes);
+        let rewritten: Vec<Tape> = tapes.iter().map(|tape| plan::rewrite(tape, options)).collect();
+        let layout = PersistentLayout::new(&rewritten.iter().collect::<Vec<_>>());
         let workspace = |instruction: &_, inputs: &[_], outputs: &[_]| backend.workspace_bytes(instruction, inputs, outputs);
-        let plans = tapes.iter().map(|tape| Plan::new(tape, &layout, options, &workspace)).collect::<Result<Vec<_>>>()?;
+        let plans = rewritten.iter().map(|tape| Plan::place(tape, &layout, &workspace)).collect::<Result<Vec<_>>>()?;
         plans.iter().try_for_each(|plan| backend.check(plan))?;
         Ok(Session { backend, layout, plans })
     }
@@ -123,6 +124,17 @@ impl Session {
         let mut data = vec![0.0; slot.shape.len()];
         self.read_slot(slot, name, &mut data)?;
         Ok(data)
+    }
+
+    /// Reads the persistent value `name`, a scalar; allocates nothing.
+    ///
+    /// # Errors
+    /// If there is no such value or it is no scalar.
+    pub fn read_scalar(&self, name: &str) -> Result<f32> {
+        let slot = self.layout.get(name).ok_or_else(|| unknown("persistent value", name))?;
+        let mut data = [0.0];
+        self.read_slot(slot, name, &mut data)?;
+        Ok(data[0])
     }
 
     fn write_slot(&mut self, slot: Slot, name: &str, data: &[f32]) -> Result<()> {

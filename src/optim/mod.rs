@@ -1,6 +1,11 @@
-//! What the optimiser needs from the host: Adam's schedule scalars, the reduction of the learning rate on a plateau, early stopping.
+//! What the optimiser needs from the host: Adam's schedule scalars, the loss scale, the reduction of the learning rate on a plateau,
+//! early stopping.
 //!
 //! Small pure structs; their state is part of a checkpoint. The arithmetic on parameters is an instruction: [`crate::ops::adam`].
+
+mod loss_scaler;
+
+pub use loss_scaler::LossScaler;
 
 use serde::{Deserialize, Serialize};
 

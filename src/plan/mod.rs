@@ -11,11 +11,16 @@ pub use receipt::MemoryReceipt;
 use crate::error::Result;
 use crate::ops::Instruction;
 use crate::tape::{DType, Shape, Tape};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Every slot starts at a multiple of this many bytes: a cache line, and the widest vector load.
 pub const ALIGNMENT: usize = 64;
+
+/// The persistent value of a mixed training step that says whether a gradient overflowed: a plan adds it to what was recorded, the host
+/// writes 0 into it before each run.
+pub const OVERFLOW: &str = "overflow";
 
 /// Which of the two memory regions a slot lies in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,7 +71,8 @@ pub struct PersistentLayout {
 }
 
 impl PersistentLayout {
-    /// Gives every persistent value of `tapes` a place, in order of first appearance.
+    /// Gives every persistent value of `tapes` a place, in order of first appearance. Rewrites can add such values ([`OVERFLOW`]): these
+    /// are the tapes as they will be run, behind [`rewrite`].
     pub fn new(tapes: &[&Tape]) -> Self {
         arena::lay_out_persistent(tapes)
     }
@@ -88,7 +94,8 @@ impl PersistentLayout {
 }
 
 /// In which numbers a plan stores what it computes. The arithmetic is f32 either way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// f32 throughout.
     #[default]
@@ -112,6 +119,11 @@ impl Default for PlanOptions {
     }
 }
 
+/// The list that a plan with these options runs for a tape: fused, and in its precision.
+pub fn rewrite(tape: &Tape, options: PlanOptions) -> Tape {
+    fuse::rewrite(tape, options)
+}
+
 /// A tape made ready to run. Kernels rely on what is checked when it is made: that shapes and types of every step follow its operation's
 /// rule. So nobody can change steps afterwards, except for where they lie, which a backend checks whenever it runs them.
 #[derive(Clone, Debug)]
@@ -131,14 +143,21 @@ impl Step {
 }
 
 impl Plan {
-    /// Fuses, computes lifetimes and gives every value its place.
+    /// Rewrites the tape and places it.
+    ///
+    /// # Errors
+    /// If a persistent value of the rewritten tape is missing from `layout`.
+    pub fn new(tape: &Tape, layout: &PersistentLayout, options: PlanOptions, workspace: WorkspaceBytes<'_>) -> Result<Plan> {
+        Plan::place(&rewrite(tape, options), layout, workspace)
+    }
+
+    /// Computes lifetimes and gives every value of a rewritten tape its place.
     ///
     /// # Errors
     /// If a persistent value of the tape is missing from `layout`.
-    pub fn new(tape: &Tape, layout: &PersistentLayout, options: PlanOptions, workspace: WorkspaceBytes<'_>) -> Result<Plan> {
-        let fused = if options.fuse { fuse::fuse(tape) } else { tape.clone() };
-        check(&fused);
-        arena::place(&fused, layout, workspace)
+    pub fn place(rewritten: &Tape, layout: &PersistentLayout, workspace: WorkspaceBytes<'_>) -> Result<Plan> {
+        check(rewritten);
+        arena::place(rewritten, layout, workspace)
     }
 
     /// A number that no other plan of this process has, but for its clones: for what a backend keeps of a plan.

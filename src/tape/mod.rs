@@ -177,6 +177,18 @@ impl Tape {
         self.push_value(shape, dtype, Residence::Transient)
     }
 
+    /// Stores a transient value in another type: for rewrites that change its writer and its readers with it.
+    pub(crate) fn set_dtype(&mut self, value: ValueId, dtype: DType) {
+        let value = &mut self.values[value.index()];
+        assert_eq!(value.residence, Residence::Transient, "only a transient value can change its type");
+        value.dtype = dtype;
+    }
+
+    /// Lets the host read `value` as the output of this index.
+    pub(crate) fn set_output(&mut self, index: usize, value: ValueId) {
+        self.outputs[index].1 = value;
+    }
+
     fn push_value(&mut self, shape: Shape, dtype: DType, residence: Residence) -> ValueId {
         self.values.push(Value { shape, dtype, residence });
         ValueId(self.values.len() as u32 - 1)

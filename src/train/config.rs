@@ -10,10 +10,12 @@ pub use options::{Instances, Options, required};
 pub use recipe::say_default;
 
 use crate::augment::AugmentConfig;
+use crate::backend;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Arch, MAX_BATCH, NetworkSpec};
 use crate::ops::assign::{Assignment, MAX_CHANNELS};
 use crate::ops::dice_bce::LossParameters;
+use crate::plan::Precision;
 use recipe::Recipe;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -64,14 +66,40 @@ pub enum SplitBy {
     Image,
 }
 
-/// The numbers of the computation.
+/// A wish for the numbers of the computation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum Precision {
+pub enum PrecisionChoice {
+    /// What suits the device: f32 on the CPU, mixed on a GPU.
     #[default]
+    Auto,
+    /// f32 throughout.
     F32,
-    F16,
-    Bf16,
+    /// Images and weights as f16 for tensor cores; everything that is summed up or kept as f32. On a CUDA device only.
+    Mixed,
+}
+
+impl From<Precision> for PrecisionChoice {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => PrecisionChoice::F32,
+            Precision::Mixed => PrecisionChoice::Mixed,
+        }
+    }
+}
+
+/// The precision that a wish comes to on the device called `device`.
+///
+/// # Errors
+/// If there is no such device, or it cannot compute so.
+pub fn precision(device: &str, choice: Option<PrecisionChoice>) -> Result<Precision> {
+    let precision = match choice.unwrap_or_default() {
+        PrecisionChoice::Auto => backend::default_precision(device)?,
+        PrecisionChoice::F32 => Precision::F32,
+        PrecisionChoice::Mixed => Precision::Mixed,
+    };
+    backend::check_precision(device, precision)?;
+    Ok(precision)
 }
 
 /// What the defaults depend on.
@@ -139,13 +167,15 @@ impl Config {
         let arch = options.arch.unwrap_or_else(|| default_arch(&organ));
         let levels = options.levels.unwrap_or_else(|| NetworkSpec::default_levels(arch));
         let no_augment = options.no_augment.unwrap_or(false);
+        let device = options.device.clone().unwrap_or_else(|| "auto".into());
+        let precision = precision(&device, options.precision)?;
         let config = Config {
             data,
             organ,
             arch,
             preset,
             init: options.init.clone().map(absolute),
-            device: options.device.clone().unwrap_or_else(|| "auto".into()),
+            device,
             seed: options.seed.unwrap_or(0),
             base: options.base.unwrap_or(recipe.base),
             levels,
@@ -171,7 +201,7 @@ impl Config {
             val_series: options.val_series.clone().unwrap_or_default(),
             split_by: options.split_by.unwrap_or_default(),
             threads: options.threads.unwrap_or(0),
-            precision: options.precision.unwrap_or_default(),
+            precision,
             no_augment,
             augment: (!no_augment).then(|| options.augment.clone().unwrap_or_default()),
         };
@@ -246,9 +276,6 @@ impl Config {
         if !(1..=MAX_CHANNELS).contains(&self.instances) {
             return Err(Error::usage(format!("--instances: expected auto or 1 to {MAX_CHANNELS}, found {}", self.instances))
                 .remedy("use as many as the organ has instances in one sub-image; 1 takes connected components as instances"));
-        }
-        if self.precision != Precision::F32 {
-            return Err(Error::usage("--precision: only f32 is built so far").remedy("use --precision f32"));
         }
         self.network().check()?;
         self.augment.as_ref().map_or(Ok(()), AugmentConfig::validate)

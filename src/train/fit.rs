@@ -4,11 +4,12 @@ use super::config::Config;
 use super::engine::Engine;
 use super::order::Order;
 use super::progress::Progress;
-use super::state::{Best, Collapse, Phase, State, Totals};
+use super::state::{Best, Collapse, Diverged, Phase, State, Totals};
 use super::store::{EpochLine, Store};
 use crate::augment::Loader;
 use crate::error::{Error, ErrorKind, Result};
 use crate::optim::is_improvement;
+use crate::plan::Precision;
 use std::time::Instant;
 
 /// After this many epochs in a row with a constant answer the training says so.
@@ -57,13 +58,15 @@ impl Trainer<'_> {
         self.training.enqueue(&images);
         let mut n_images = 0;
         while let Some(batch) = self.training.next()? {
-            let schedule = self.state.clock.tick(self.state.learning_rate);
-            let loss = self.engine.step(batch, schedule, &mut self.state.totals)?;
-            if !loss.is_finite() {
-                return Err(self.diverged("the loss", loss.into()));
+            let mut clock = self.state.clock;
+            let schedule = clock.tick(self.state.learning_rate);
+            let step = self.engine.step(batch, schedule, self.state.loss_scale(), &mut self.state.totals)?;
+            let loss = step.loss;
+            match self.state.take_step(clock, step) {
+                Ok(()) => {}
+                Err(Diverged::Loss) => return Err(self.diverged("the loss", loss.into())),
+                Err(Diverged::Gradient) => return Err(self.diverged("a gradient", f64::INFINITY)),
             }
-            self.state.step += 1;
-            self.state.batches_done += 1;
             n_images += self.order.batch;
             let images_per_s = n_images as f64 / started.elapsed().as_secs_f64().max(1e-9);
             self.progress.step(self.state.epoch, self.state.step, loss, images_per_s);
@@ -102,6 +105,8 @@ impl Trainer<'_> {
             val_recall: validation.recall(),
             images_per_s,
             seconds,
+            skipped_steps: self.state.loss_scaler.map(|_| self.state.skipped_steps),
+            loss_scale: self.state.loss_scaler.map(|scaler| scaler.scale()),
         }
     }
 
@@ -163,10 +168,11 @@ impl Trainer<'_> {
     fn diverged(&self, what: &str, value: f64) -> Error {
         self.progress.finish();
         let (epoch, step) = (self.state.epoch + 1, self.state.step + 1);
+        let in_f32 = if self.config.precision == Precision::Mixed { ", with --precision f32" } else { "" };
         Error::run(format!("{what} became {value} in epoch {epoch}, step {step}; the state before it is kept"))
             .at(self.store.files.checkpoint("last"))
             .remedy(format!(
-                "train again with a lower learning rate (--lr {}) into another --out; \
+                "train again with a lower learning rate (--lr {}){in_f32} into another --out; \
                  if that does not help, look for broken pictures with `inspect`",
                 self.config.lr / 10.0
             ))

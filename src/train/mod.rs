@@ -16,7 +16,7 @@ mod setup;
 mod state;
 mod store;
 
-pub use engine::Engine;
+pub use engine::{Engine, Step};
 pub use state::{Phase, Totals};
 pub use store::EpochLine;
 
@@ -56,19 +56,26 @@ pub struct Outcome {
 /// If the configuration, the data or the device is not as it should be; if the training diverges; if it is interrupted.
 pub fn run(request: &Request, interrupt: &dyn Fn() -> bool) -> Result<Outcome> {
     let resumed = resumed_run(request)?;
-    let (data, organ) = match &resumed {
+    let options = &request.options;
+    let (data, organ, device, precision) = match &resumed {
         Some(run) => {
             let files = RunFiles::new(run);
-            let config = resume::resumed_config(&request.options, &files)?;
+            let config = resume::resumed_config(options, &files)?;
             if resume::is_finished(&files)? {
                 say(&format!("{}: this training is finished; there is nothing to do", run.display()));
                 return Ok(Outcome { run: run.clone(), left_out: Vec::new() });
             }
-            (config.data, config.organ)
+            (config.data, config.organ, config.device, config.precision)
         }
-        None => config::required(&request.options)?,
+        None => {
+            let (data, organ) = config::required(options)?;
+            let device = options.device.clone().unwrap_or_else(|| "auto".into());
+            let precision = config::precision(&device, options.precision)?;
+            (data, organ, device, precision)
+        }
     };
-    backend::check(request.options.device.as_deref().unwrap_or("auto"))?;
+    backend::check(&device)?;
+    backend::check_precision(&device, precision)?;
     let loaded = Dataset::open(&data)?.samples(&organ)?;
     for error in &loaded.broken {
         say(&format!("warning: left out: {error}"));

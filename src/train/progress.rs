@@ -48,9 +48,13 @@ impl Progress {
     pub fn epoch(&mut self, line: &EpochLine, is_best: bool, left: usize) {
         let phase = if line.phase == super::state::Phase::FineTune { " (fine-tuning)" } else { "" };
         let best = if is_best { ", best so far" } else { "" };
+        let skipped = match (line.skipped_steps, line.loss_scale) {
+            (Some(1..), Some(scale)) => format!(", {} steps skipped (loss scale {scale})", line.skipped_steps.unwrap_or(0)),
+            _ => String::new(),
+        };
         let seconds = left as f64 * line.seconds;
         let text = format!(
-            "epoch {}{phase}: loss {:.4}, validation loss {:.4}, Dice {}, precision {}, {:.1} images/s, at most {} left{best}",
+            "epoch {}{phase}: loss {:.4}, validation loss {:.4}, Dice {}, precision {}, {:.1} images/s, at most {} left{best}{skipped}",
             line.epoch,
             line.train_loss,
             line.val_loss,

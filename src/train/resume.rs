@@ -1,6 +1,6 @@
 //! Going on with a run: what it was configured with, what it was trained on, and where it stands.
 
-use super::config::{Config, Options};
+use super::config::{Config, Options, PrecisionChoice};
 use super::setup::{Parts, begin, complete, describe, prepare, sort_into_parts};
 use super::state::{Phase, State};
 use super::store::{self, Store};
@@ -10,11 +10,13 @@ use crate::checkpoint::{self, Description, RESTORE, RunFiles};
 use crate::dataset::Sample;
 use crate::dataset::splits::{Splits, annotations_digest};
 use crate::error::{Error, ErrorKind, Result};
+use crate::plan::Precision;
 use crate::terminal::say;
 use std::path::{Path, PathBuf};
 
-/// Settings that may differ when a run goes on: they change no result.
-const FREE_TO_CHANGE: [&str; 3] = ["data", "device", "threads"];
+/// Settings that may differ when a run goes on: on which data lies where, and on what and how it is computed, no result depends but for
+/// its last digits.
+const FREE_TO_CHANGE: [&str; 4] = ["data", "device", "threads", "precision"];
 
 /// Whether anything of a run can be gone on with: a checkpoint with its checksum. Where an epoch is finished, one that is missing or
 /// has lost its checksum is damage, and no reason to begin again.
@@ -27,9 +29,10 @@ pub(super) fn has_begun(run: &Path) -> bool {
 /// Begins a run again that was killed before its first checkpoint was written, with the configuration that it has.
 pub(super) fn begin_again(request: &Request, run: &Path, samples: Vec<Sample>, interrupt: &dyn Fn() -> bool) -> Result<PathBuf> {
     let files = RunFiles::new(run);
-    let Config { data, device, threads, .. } = resumed_config(&request.options, &files)?;
+    let Config { data, device, threads, precision, .. } = resumed_config(&request.options, &files)?;
     let options = Options::default().over_file(&files.config())?;
-    let options = Options { data: Some(data), device: Some(device), threads: Some(threads), ..options };
+    let precision = Some(precision.into());
+    let options = Options { data: Some(data), device: Some(device), threads: Some(threads), precision, ..options };
     say(&format!("{}: stopped before its first checkpoint; beginning again", run.display()));
     begin(&Request { options, ..request.clone() }, samples, interrupt)
 }
@@ -54,6 +57,7 @@ pub(super) fn go_on(request: &Request, run: &Path, samples: Vec<Sample>, interru
         let message = format!("a batch of {}, and {} training images", config.batch, parts.train.len());
         return Err(Error::data(files.config(), message).remedy(RESTORE));
     }
+    let state = state.in_precision(config.precision);
     let store = Store { files: files.clone(), description: saved.description.clone() };
     let (mut trainer, val) = prepare(&config, store, state, parts, interrupt)?;
     store::restore(&mut trainer.engine, &saved, &files)?;
@@ -140,6 +144,11 @@ pub(super) fn resumed_config(options: &Options, files: &RunFiles) -> Result<Conf
     config.data = options.data.clone().unwrap_or(config.data);
     config.device = options.device.clone().unwrap_or(config.device);
     config.threads = options.threads.unwrap_or(config.threads);
+    config.precision = match options.precision {
+        None | Some(PrecisionChoice::Auto) => config.precision,
+        Some(PrecisionChoice::F32) => Precision::F32,
+        Some(PrecisionChoice::Mixed) => Precision::Mixed,
+    };
     Ok(config)
 }
 

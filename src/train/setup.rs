@@ -194,7 +194,7 @@ pub(super) fn prepare<'a>(
     let backend = backend::open(&config.device, config.threads)?;
     say(&format!("device: {}", backend.describe()));
     let (network, size) = (config.network(), [config.size; 2]);
-    let mut engine = Engine::plan(backend, &network, config.batch, size, config.loss(), config.assignment)?;
+    let mut engine = Engine::plan(backend, &network, config.batch, size, config.loss(), config.assignment, config.precision)?;
     let (n_train, val) = (parts.train.len(), Arc::new(parts.val));
     let workers = match config.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),

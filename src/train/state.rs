@@ -1,8 +1,10 @@
 //! The state of a training: all that a checkpoint holds besides tensors.
 
 use super::config::{Config, EPOCHS_MAX, Schedule};
+use super::engine::Step;
 use crate::ops::dice_bce::{LossParameters, N_SUMS, sums};
-use crate::optim::{AdamClock, EarlyStopping, Plateau, cosine};
+use crate::optim::{AdamClock, EarlyStopping, LossScaler, Plateau, cosine};
+use crate::plan::Precision;
 use serde::{Deserialize, Serialize};
 
 /// The learning rate falls to this share on a plateau.
@@ -50,6 +52,21 @@ pub struct State {
     pub best: Option<Best>,
     /// Lines of `train.jsonl` that belong to this state.
     pub log_lines: usize,
+    /// In mixed precision only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_scaler: Option<LossScaler>,
+    /// Steps of the epoch in progress that overflowed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skipped_steps: u64,
+}
+
+/// Why a training cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Diverged {
+    /// The loss is no number any more.
+    Loss,
+    /// A gradient overflows although the loss is not scaled up any more.
+    Gradient,
 }
 
 impl State {
@@ -68,7 +85,45 @@ impl State {
             stopping: EarlyStopping::new(config.stop_patience, 0),
             best: None,
             log_lines: 0,
+            loss_scaler: None,
+            skipped_steps: 0,
         }
+        .in_precision(config.precision)
+    }
+
+    /// This state where a training goes on in `precision`, whatever it was stopped in: a loss scale is kept, found anew, or dropped.
+    pub fn in_precision(mut self, precision: Precision) -> State {
+        match precision {
+            Precision::Mixed => self.loss_scaler = Some(self.loss_scaler.unwrap_or_default()),
+            Precision::F32 => (self.loss_scaler, self.skipped_steps) = (None, 0),
+        }
+        self
+    }
+
+    /// What the loss of the next step is multiplied by for its gradient.
+    pub fn loss_scale(&self) -> f32 {
+        self.loss_scaler.map_or(1.0, |scaler| scaler.scale())
+    }
+
+    /// Takes note of a training step; `clock` counts it for Adam. One that overflowed changed nothing, so that it does not count for
+    /// Adam, and the next one is tried with a lower loss scale.
+    ///
+    /// # Errors
+    /// If the training cannot go on.
+    pub fn take_step(&mut self, clock: AdamClock, step: Step) -> Result<(), Diverged> {
+        let can_back_off = self.loss_scaler.is_some_and(|scaler| !scaler.is_exhausted());
+        match step.overflowed && can_back_off {
+            true => self.skipped_steps += 1,
+            false if !step.loss.is_finite() => return Err(Diverged::Loss),
+            false if step.overflowed => return Err(Diverged::Gradient),
+            false => self.clock = clock,
+        }
+        if let Some(scaler) = &mut self.loss_scaler {
+            scaler.observe(step.overflowed);
+        }
+        self.step += 1;
+        self.batches_done += 1;
+        Ok(())
     }
 
     /// Checks that a training of `config` can stand here; a file may say anything.
@@ -85,6 +140,8 @@ impl State {
             ("batches_done", self.batches_done as u64 <= STEPS_MAX),
             ("log_lines", self.log_lines == self.epoch as usize),
             ("totals", self.totals.channels.len() == config.instances),
+            ("loss_scaler", self.loss_scaler.is_none_or(|scaler| scaler.is_possible())),
+            ("skipped_steps", self.skipped_steps <= self.batches_done as u64),
             ("learning_rate", self.learning_rate.is_finite() && self.learning_rate >= 0.0),
         ];
         match checks.iter().find(|(_, is_legal)| !is_legal) {
@@ -107,6 +164,7 @@ impl State {
         self.epoch += 1;
         self.phase_epoch += 1;
         self.batches_done = 0;
+        self.skipped_steps = 0;
         self.totals.clear();
         let stop = self.stopping.observe(improved);
         if self.phase == Phase::Main {
@@ -130,6 +188,10 @@ impl State {
         }
         true
     }
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The loss's sums over many images, per channel: what loss and metrics are pooled from.

@@ -32,6 +32,12 @@ pub struct EpochLine {
     pub val_recall: Option<f64>,
     pub images_per_s: f64,
     pub seconds: f64,
+    /// Steps that overflowed and changed nothing; in mixed precision only, like the next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped_steps: Option<u64>,
+    /// The loss scale after the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<f32>,
 }
 
 /// Reads and writes a training's files.
@@ -44,7 +50,7 @@ impl Store {
     /// Saves everything as `last`; the one before becomes `previous`.
     pub fn save_last(&self, engine: &Engine, state: &State) -> Result<()> {
         let mut tensors = BTreeMap::new();
-        for (name, slot) in engine.session().layout().iter() {
+        for (name, slot) in engine.kept() {
             tensors.insert(name.to_string(), Tensor { shape: slot.shape, data: engine.session().read_persistent(name)? });
         }
         let state = serde_json::to_value(state).map_err(|e| Error::run("cannot write the state").caused_by(e))?;
@@ -137,9 +143,9 @@ fn read_state(files: &RunFiles, name: &str) -> Result<(Checkpoint, State)> {
     Ok((checkpoint, state))
 }
 
-/// Gives the engine all of a checkpoint's tensors.
+/// Gives the engine a checkpoint's tensors.
 pub(crate) fn restore(engine: &mut Engine, checkpoint: &Checkpoint, files: &RunFiles) -> Result<()> {
-    let names: Vec<String> = engine.session().layout().iter().map(|(name, _)| name.to_string()).collect();
+    let names: Vec<String> = engine.restored().map(String::from).collect();
     for name in names {
         let tensor = checkpoint.tensors.get(&name);
         let tensor = tensor.ok_or_else(|| Error::data(files.checkpoints(), format!("{name} is missing from the checkpoint")))?;

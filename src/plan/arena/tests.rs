@@ -1,7 +1,7 @@
 use super::*;
 use crate::model::{Arch, NetworkSpec, Target};
 use crate::ops::dice_bce::LossParameters;
-use crate::plan::PlanOptions;
+use crate::plan::{PlanOptions, rewrite};
 use proptest::prelude::*;
 
 fn no_workspace(_: &crate::ops::Instruction, _: &[Shape], _: &[Shape]) -> usize {
@@ -57,8 +57,7 @@ fn training(arch: Arch, levels: usize, base: usize, batch: usize, size: usize) -
 fn networks_pack_within_a_twentieth_of_the_lower_bound() {
     for (arch, levels) in [(Arch::Standard, 4), (Arch::Deep, 5), (Arch::Residual, 4)] {
         for fuse in [false, true] {
-            let tape = training(arch, levels, 32, 4, 256);
-            let tape = if fuse { super::super::fuse::fuse(&tape) } else { tape };
+            let tape = rewrite(&training(arch, levels, 32, 4, 256), PlanOptions { fuse, ..PlanOptions::default() });
             let blocks = blocks(&tape, &Lifetimes::new(&tape), &vec![0; tape.nodes().len()]);
             let (offsets, bytes) = pack(&blocks);
             assert_apart(&blocks, &offsets);

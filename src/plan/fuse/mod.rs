@@ -1,21 +1,32 @@
-//! Fusions: rewrites of the list, one a file. Each leaves a tape that computes the same from the same inputs, so that fused = unfused
-//! is a test.
+//! Rewrites of the list, one a file. A fusion leaves a tape that computes the same from the same inputs, so that fused = unfused is a
+//! test; mixed precision leaves one that computes the same but for rounding.
 
 mod batch_norm;
 mod concat;
 mod dead_code;
+mod overflow;
+mod precision;
 mod schedule;
 
+use super::{PlanOptions, Precision};
 use crate::tape::{Node, Tape, ValueId};
 
-/// All rewrites, in the order in which they open the way for one another.
-pub(super) fn fuse(tape: &Tape) -> Tape {
+/// All rewrites that are asked for, in the order in which they open the way for one another.
+pub(super) fn rewrite(tape: &Tape, options: PlanOptions) -> Tape {
     let mut tape = tape.clone();
-    batch_norm::fuse_tails(&mut tape);
-    concat::fold_concats(&mut tape);
-    concat::fold_splits(&mut tape);
-    dead_code::remove_dead_code(&mut tape);
-    schedule::hoist_updates(&mut tape);
+    if options.fuse {
+        batch_norm::fuse_tails(&mut tape);
+        concat::fold_concats(&mut tape);
+        concat::fold_splits(&mut tape);
+        dead_code::remove_dead_code(&mut tape);
+    }
+    if options.precision == Precision::Mixed {
+        precision::store_half(&mut tape);
+        overflow::guard_updates(&mut tape);
+    }
+    if options.fuse {
+        schedule::hoist_updates(&mut tape);
+    }
     tape
 }
 
@@ -63,5 +74,7 @@ fn remove_nodes(tape: &mut Tape, indices: &[usize]) {
     });
 }
 
+#[cfg(test)]
+mod mixed_tests;
 #[cfg(test)]
 mod tests;

@@ -5,11 +5,15 @@ use crate::ops::dice_bce::LossParameters;
 use crate::tape::{Residence, Shape};
 use std::collections::BTreeMap;
 
-fn spec(arch: Arch, levels: usize) -> NetworkSpec {
+fn fuse(tape: &Tape) -> Tape {
+    rewrite(tape, PlanOptions::default())
+}
+
+pub(super) fn spec(arch: Arch, levels: usize) -> NetworkSpec {
     NetworkSpec { arch, base: 4, levels, channels_in: 1, channels_out: 2 }
 }
 
-fn training(arch: Arch, levels: usize) -> Tape {
+pub(super) fn training(arch: Arch, levels: usize) -> Tape {
     let loss = LossParameters { alpha: 0.5, smooth: 1.0, class_weight: 1.0, focal_gamma: 0.0 };
     spec(arch, levels).record_training(2, [32, 32], loss, Target::Given).unwrap()
 }
@@ -20,14 +24,13 @@ fn counts(tape: &Tape) -> BTreeMap<&'static str, usize> {
     counts
 }
 
-/// Every node's shapes fit its own rule, every transient value is written once and before it is read.
-fn assert_sound(tape: &Tape) {
+/// Every node's shapes and types fit its own rule, every transient value is written once and before it is read.
+pub(super) fn assert_sound(tape: &Tape) {
     let mut written: Vec<bool> = tape.values().iter().map(|v| v.residence != Residence::Transient).collect();
     for node in tape.nodes() {
         let name = node.instruction.name();
-        let shapes: Vec<Shape> = node.inputs.iter().map(|&v| tape.shape(v)).collect();
-        let expected: Vec<Shape> = node.instruction.op().infer(&shapes).unwrap().into_iter().map(|(s, _)| s).collect();
-        assert_eq!(node.outputs.iter().map(|&v| tape.shape(v)).collect::<Vec<_>>(), expected, "{name}");
+        let expected = node.instruction.infer(&tape.kinds(&node.inputs)).unwrap();
+        assert_eq!(tape.kinds(&node.outputs), expected, "{name}");
         assert!(node.inputs.iter().all(|v| written[v.index()]), "{name} reads what nobody has written");
         for v in &node.outputs {
             let twice = written[v.index()] && tape.values()[v.index()].residence == Residence::Transient;

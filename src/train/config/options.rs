@@ -1,6 +1,6 @@
 //! What a user may give: the same names on the command line and in the file.
 
-use super::{Precision, Preset, Schedule, SplitBy};
+use super::{PrecisionChoice, Preset, Schedule, SplitBy};
 use crate::augment::AugmentConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Arch;
@@ -98,9 +98,10 @@ pub struct Options {
     /// Threads; 0 takes all cores. The results do not depend on it [default: 0].
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
-    /// Numbers of the computation [default: f32].
+    /// Numbers of the computation: f32, or mixed (f16 for tensor cores, f32 for what is kept; on a CUDA device). By itself mixed on a
+    /// CUDA device and f32 on the CPU [default: auto].
     #[arg(long, value_enum)]
-    pub precision: Option<Precision>,
+    pub precision: Option<PrecisionChoice>,
     /// Train on the images as they are.
     #[arg(long, num_args = 0, default_missing_value = "true")]
     pub no_augment: Option<bool>,

@@ -97,13 +97,35 @@ fn values_out_of_range_are_usage_errors_that_name_the_option() {
         (Options { min_precision: Some(1.1), ..given() }, "--min-precision"),
         (Options { instances: Some(Instances::Count(9)), ..given() }, "--instances"),
         (Options { instances: Some(Instances::Count(0)), ..given() }, "--instances"),
-        (Options { precision: Some(Precision::Bf16), ..given() }, "--precision"),
         (Options { organ: None, ..given() }, "--organ"),
     ];
     for (options, name) in cases {
         let error = Config::resolve(&options, FACTS).unwrap_err();
         assert!(error.kind() == ErrorKind::Usage && error.to_string().contains(name), "{error}");
     }
+}
+
+/// By itself f32 on the CPU; where mixed precision is asked of it, the error names what it needs.
+#[test]
+fn precision_follows_the_device() {
+    let resolve = |device: Option<&str>, precision| {
+        let options = Options { device: device.map(String::from), precision, ..given() };
+        Config::resolve(&options, FACTS).map(|config| config.precision)
+    };
+    for device in [None, Some("auto"), Some("cpu")] {
+        for choice in [None, Some(PrecisionChoice::Auto), Some(PrecisionChoice::F32)] {
+            assert_eq!(resolve(device, choice).unwrap(), Precision::F32);
+        }
+        let error = resolve(device, Some(PrecisionChoice::Mixed)).unwrap_err();
+        let message = error.to_string();
+        assert!(error.kind() == ErrorKind::Device && message.contains("needs a CUDA device"), "{message}");
+    }
+    assert_eq!(resolve(Some("cuda"), None).unwrap(), Precision::Mixed);
+    assert_eq!(resolve(Some("cuda:1"), Some(PrecisionChoice::F32)).unwrap(), Precision::F32);
+    assert_eq!(resolve(Some("gpu"), None).unwrap_err().kind(), ErrorKind::Usage);
+    let (_folder, path) = file("precision = 'mixed'\ndevice = 'cuda'");
+    let config = Config::resolve(&given().over_file(&path).unwrap(), FACTS).unwrap();
+    assert!(config.precision == Precision::Mixed && config.to_toml().unwrap().contains("precision = \"mixed\""));
 }
 
 #[test]

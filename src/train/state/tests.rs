@@ -76,6 +76,63 @@ fn a_plateau_reduces_and_early_stopping_ends_the_phase() {
     assert!(state.advance(false, &config) && state.phase == Phase::Done, "five epochs without improvement");
 }
 
+fn mixed() -> State {
+    State::new(&config(3, 1)).in_precision(Precision::Mixed)
+}
+
+#[test]
+fn a_step_that_overflowed_counts_for_no_moment_and_lowers_the_scale() {
+    let mut state = mixed();
+    let mut take = |overflowed, loss| {
+        let mut clock = state.clock;
+        clock.tick(1.0);
+        let result = state.take_step(clock, Step { loss, overflowed });
+        (result, state.clock.t, state.step, state.skipped_steps, state.loss_scale())
+    };
+    assert_eq!(take(false, 0.5), (Ok(()), 1, 1, 0, 65_536.0));
+    assert_eq!(take(true, 0.5), (Ok(()), 1, 2, 1, 32_768.0));
+    // The forward pass may overflow with one batch and not with the next.
+    assert_eq!(take(true, f32::NAN), (Ok(()), 1, 3, 2, 16_384.0));
+    assert_eq!(take(false, 0.5), (Ok(()), 2, 4, 2, 16_384.0));
+    assert_eq!(take(false, f32::NAN).0, Err(Diverged::Loss), "no gradient overflowed: a lower scale would not help");
+    assert!((0..14).all(|_| take(true, 0.5).0 == Ok(())));
+    assert_eq!(take(true, 0.5).0, Err(Diverged::Gradient));
+    assert_eq!(take(true, f32::INFINITY).0, Err(Diverged::Loss));
+    assert_eq!((state.loss_scale(), state.batches_done, state.skipped_steps), (1.0, 18, 16));
+    state.advance(true, &config(3, 1));
+    assert_eq!(state.skipped_steps, 0);
+}
+
+#[test]
+fn in_f32_a_loss_that_is_no_number_ends_the_training() {
+    let mut state = State::new(&config(3, 1));
+    assert_eq!(state.take_step(AdamClock { t: 1 }, Step { loss: 0.5, overflowed: false }), Ok(()));
+    assert_eq!((state.clock.t, state.step, state.loss_scale()), (1, 1, 1.0));
+    assert_eq!(state.take_step(AdamClock { t: 2 }, Step { loss: f32::NAN, overflowed: false }), Err(Diverged::Loss));
+}
+
+/// In f32 the state is written as it always was; one from before there was a scaler is read, in either precision; and a run may go on
+/// in the other precision.
+#[test]
+fn states_are_interchangeable_between_precisions() {
+    let full = State::new(&config(3, 1));
+    let text = serde_json::to_string(&full).unwrap();
+    assert!(!text.contains("scale") && !text.contains("skipped"), "{text}");
+    let read: State = serde_json::from_str(&text).unwrap();
+    assert_eq!(read.clone().in_precision(Precision::F32), full);
+    assert_eq!(read.in_precision(Precision::Mixed), mixed());
+    let mut half = mixed();
+    half.take_step(AdamClock::default(), Step { loss: 0.5, overflowed: true }).unwrap();
+    let text = serde_json::to_string(&half).unwrap();
+    let read: State = serde_json::from_str(&text).unwrap();
+    assert_eq!(read.clone().in_precision(Precision::Mixed), half);
+    let full = read.in_precision(Precision::F32);
+    assert_eq!((full.loss_scale(), full.loss_scaler, full.skipped_steps, full.step), (1.0, None, 0, 1));
+    assert!(half.check(&config(3, 1)).is_ok() && full.check(&config(3, 1)).is_ok());
+    let broken: State = serde_json::from_str(&text.replace("32768.0", "3.0")).unwrap();
+    assert!(broken.check(&config(3, 1)).unwrap_err().contains("loss_scaler"));
+}
+
 #[test]
 fn state_survives_json_bit_for_bit() {
     let config = config(3, 1);
