@@ -36,8 +36,12 @@ struct Cuda {
     driver_error: Option<String>,
     /// Name, architecture and memory of each GPU.
     gpus: Vec<serde_json::Value>,
-    /// Architectures of the embedded kernels.
+    /// Targets of the embedded kernels, as nvcc names them.
     kernels: Vec<&'static str>,
+    /// Which nvcc compiled them; `null` without kernels.
+    kernel_compiler: Option<&'static str>,
+    /// Why there are none; `null` where there are.
+    kernel_error: Option<&'static str>,
     /// Whether cuDNN was found; `null` where the build cannot ask.
     cudnn: Option<bool>,
 }
@@ -76,14 +80,25 @@ fn examine_cuda() -> Cuda {
     use crate::backend::cuda;
     let probe = cuda::probe();
     let gpus = probe.gpus.iter().filter_map(|gpu| serde_json::to_value(gpu).ok()).collect();
+    let (driver, driver_error) = (probe.driver, probe.driver_error);
     let kernels = cuda::KERNEL_ARCHITECTURES.to_vec();
-    Cuda { enabled: true, driver: probe.driver, driver_error: probe.driver_error, gpus, kernels, cudnn: None }
+    let (kernel_compiler, kernel_error) = (cuda::KERNEL_COMPILER.ok(), cuda::KERNEL_COMPILER.err());
+    Cuda { enabled: true, driver, driver_error, gpus, kernels, kernel_compiler, kernel_error, cudnn: None }
 }
 
 #[cfg(not(feature = "cuda"))]
 fn examine_cuda() -> Cuda {
-    let driver_error = Some("this build does not look for CUDA (feature `cuda` is off)".to_string());
-    Cuda { enabled: false, driver: None, driver_error, gpus: Vec::new(), kernels: Vec::new(), cudnn: None }
+    let why = "this build does not look for CUDA (feature `cuda` is off)";
+    Cuda {
+        enabled: false,
+        driver: None,
+        driver_error: Some(why.into()),
+        gpus: Vec::new(),
+        kernels: Vec::new(),
+        kernel_compiler: None,
+        kernel_error: Some(why),
+        cudnn: None,
+    }
 }
 
 fn advise(cpu: &Cpu, cuda: &Cuda) -> Vec<String> {
@@ -112,7 +127,12 @@ fn as_text(report: &Report) -> String {
     for gpu in &report.cuda.gpus {
         lines.push(format!("GPU          {gpu}"));
     }
-    lines.push(format!("kernels      {}", list(&report.cuda.kernels)));
+    lines.push(match report.cuda.kernel_error {
+        None => {
+            format!("kernels      {} ({})", list(&report.cuda.kernels), report.cuda.kernel_compiler.unwrap_or("unknown compiler"))
+        }
+        Some(why) => format!("kernels      none: {why}"),
+    });
     lines.extend(report.advice.iter().map(|advice| format!("what to do   {advice}")));
     lines.join("\n")
 }

@@ -67,11 +67,14 @@ fn doctor_prints_what_is_there() {
     assert!(report["target"].as_str().is_some_and(|t| t.contains('-')), "{report}");
     assert!(report["cpu"]["cores"].as_u64().is_some_and(|n| n > 0) && report["cpu"]["features"].is_array(), "{report}");
     let cuda = report["cuda"].as_object().expect("what is known of CUDA");
-    for key in ["enabled", "driver", "driver_error", "gpus", "kernels", "cudnn"] {
+    for key in ["enabled", "driver", "driver_error", "gpus", "kernels", "kernel_compiler", "kernel_error", "cudnn"] {
         assert!(cuda.contains_key(key), "cuda.{key} in {report}");
     }
     assert_eq!(cuda["enabled"], cfg!(feature = "cuda"));
     assert!(cuda["gpus"].is_array() && cuda["kernels"].is_array() && report["advice"].is_array(), "{report}");
+    // Kernels have a compiler; where there are none, there is a reason.
+    let kernels = cuda["kernels"].as_array().is_some_and(|kernels| !kernels.is_empty());
+    assert!(kernels == cuda["kernel_compiler"].is_string() && kernels == cuda["kernel_error"].is_null(), "{report}");
 }
 
 /// What `synth` writes, `inspect` finds: by its JSON.

@@ -17,6 +17,7 @@ mod conv_transpose2d;
 mod dice_bce;
 pub mod driver;
 mod elementwise;
+pub mod images;
 mod implicit_gemm;
 mod max_pool2d;
 mod probe;
@@ -25,7 +26,7 @@ mod relu;
 mod sigmoid;
 mod weight_grad;
 
-pub use probe::{CudaProbe, Gpu, KERNEL_ARCHITECTURES, probe};
+pub use probe::{CudaProbe, Gpu, KERNEL_ARCHITECTURES, KERNEL_COMPILER, probe};
 
 use super::Backend;
 use crate::error::Result;
@@ -42,7 +43,7 @@ use std::path::Path;
 /// # Errors
 /// If there is no driver, no such GPU, or no kernels for it in this build.
 pub fn open(number: usize) -> Result<Box<dyn Backend>> {
-    let _ = number; todo!()
+    Ok(Box::new(Cuda::new(driver::Gpu::open(number)?)))
 }
 
 /// A backend on an emulated GPU; `library` is what `tools/emulator/build` built, `seed` permutes the order in which threads run.

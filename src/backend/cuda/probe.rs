@@ -1,5 +1,6 @@
-//! The CUDA side. So far it only says which driver and GPUs this machine has; the kernels come with the CUDA backend.
+//! What there is of CUDA here: the driver and its GPUs, and the kernels in this binary.
 
+use super::images;
 use cudarc::driver::result::device;
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute};
 use serde::Serialize;
@@ -23,8 +24,11 @@ pub struct Gpu {
     pub memory_bytes: usize,
 }
 
-/// Architectures whose kernels are embedded in this build: none yet.
-pub const KERNEL_ARCHITECTURES: &[&str] = &[];
+/// Targets for which kernels are embedded in this build, as nvcc names them: `sm_90a`, `compute_80` for PTX. None without kernels.
+pub const KERNEL_ARCHITECTURES: &[&str] = images::TARGETS;
+
+/// The compiler of the embedded kernels (`nvcc 12.4.131`), or why there are none.
+pub const KERNEL_COMPILER: Result<&str, &str> = images::COMPILER;
 
 /// Asks the driver. Never panics where there is none.
 pub fn probe() -> CudaProbe {

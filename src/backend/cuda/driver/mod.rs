@@ -1,11 +1,9 @@
 //! The border between the CUDA backend and what runs its kernels: an NVIDIA GPU, or the emulator in which they are tested.
 
 mod emulator;
-#[cfg(any())]
 mod gpu;
 
 pub use emulator::Emulator;
-#[cfg(any())]
 pub use gpu::Gpu;
 
 use crate::error::Result;
