@@ -12,12 +12,18 @@ pub enum Device {
     Cpu,
     /// The GPU of this number.
     Cuda(usize),
+    /// The emulated GPU in the library that `UNET_ENGINE_EMULATOR` names: for tests of the kernels, and thousands of times slower.
+    Emulator,
 }
 
 impl Device {
-    /// Whether [`open`] gives the CPU; `auto` does while this build has no kernels for a GPU.
-    fn is_cpu(self) -> bool {
-        matches!(self, Device::Auto | Device::Cpu)
+    /// What [`open`] opens: the device itself, or what `auto` stands for on this machine.
+    fn resolve(self) -> Device {
+        match self {
+            Device::Auto if is_usable(0) => Device::Cuda(0),
+            Device::Auto => Device::Cpu,
+            device => device,
+        }
     }
 }
 
@@ -29,6 +35,7 @@ impl std::str::FromStr for Device {
             "auto" => Ok(Device::Auto),
             "cpu" => Ok(Device::Cpu),
             "cuda" => Ok(Device::Cuda(0)),
+            "emulator" => Ok(Device::Emulator),
             _ => {
                 let number = text.strip_prefix("cuda:").and_then(|n| n.parse().ok()).map(Device::Cuda);
                 number.ok_or_else(|| Error::usage(format!("--device {text}: expected auto, cpu, cuda or cuda:N")))
@@ -44,7 +51,8 @@ impl std::str::FromStr for Device {
 pub fn check(name: &str) -> Result<()> {
     match name.parse()? {
         Device::Auto | Device::Cpu => Ok(()),
-        Device::Cuda(number) => Err(no_gpu(number)),
+        // Opening a GPU takes a fraction of a second, and says all that can be wrong.
+        Device::Cuda(_) | Device::Emulator => open(name, 1).map(drop),
     }
 }
 
@@ -53,8 +61,8 @@ pub fn check(name: &str) -> Result<()> {
 /// # Errors
 /// If the name is that of no device.
 pub fn default_precision(name: &str) -> Result<Precision> {
-    let is_cpu = name.parse::<Device>()?.is_cpu();
-    Ok(if is_cpu { Precision::F32 } else { Precision::Mixed })
+    let device = name.parse::<Device>()?.resolve();
+    Ok(if device == Device::Cpu { Precision::F32 } else { Precision::Mixed })
 }
 
 /// Whether the device called `name` can train in this precision, before anything slow is begun.
@@ -62,7 +70,7 @@ pub fn default_precision(name: &str) -> Result<Precision> {
 /// # Errors
 /// If it cannot, or if the name is that of no device.
 pub fn check_precision(name: &str, precision: Precision) -> Result<()> {
-    if precision == Precision::Mixed && name.parse::<Device>()?.is_cpu() {
+    if precision == Precision::Mixed && name.parse::<Device>()?.resolve() == Device::Cpu {
         return Err(Error::device(format!("--precision mixed needs a CUDA device, and --device {name} is the CPU here"))
             .remedy("use --precision f32, or --device cuda on a machine with an NVIDIA GPU"));
     }
@@ -74,30 +82,51 @@ pub fn check_precision(name: &str, precision: Precision) -> Result<()> {
 /// # Errors
 /// If there is no such device. An explicit GPU never falls back to the CPU.
 pub fn open(name: &str, threads: usize) -> Result<Box<dyn Backend>> {
-    match name.parse()? {
+    match name.parse::<Device>()?.resolve() {
         Device::Auto | Device::Cpu => cpu::open(threads),
-        Device::Cuda(number) => Err(no_gpu(number)),
+        Device::Cuda(number) => open_gpu(number),
+        Device::Emulator => open_emulator(),
     }
-}
-
-fn no_gpu(number: usize) -> Error {
-    Error::device(format!("no usable GPU for --device cuda:{number}: {}", why_no_gpu()))
-        .remedy("use --device cpu or auto; `unet-engine doctor` says what this build and machine can do")
 }
 
 #[cfg(feature = "cuda")]
-fn why_no_gpu() -> String {
-    let probe = super::cuda::probe();
-    match probe.driver_error {
-        Some(error) => error,
-        None if probe.gpus.is_empty() => "the driver finds none".into(),
-        None => "this build holds no CUDA kernels".into(),
-    }
+fn is_usable(number: usize) -> bool {
+    super::cuda::is_usable(number)
+}
+
+#[cfg(feature = "cuda")]
+fn open_gpu(number: usize) -> Result<Box<dyn Backend>> {
+    super::cuda::open(number)
+}
+
+#[cfg(feature = "cuda")]
+fn open_emulator() -> Result<Box<dyn Backend>> {
+    let library = std::env::var_os("UNET_ENGINE_EMULATOR").ok_or_else(|| {
+        Error::usage("--device emulator: UNET_ENGINE_EMULATOR names no library of emulated kernels")
+            .remedy("run tools/emulator/build and set the variable to one of the paths that it prints")
+    })?;
+    Ok(Box::new(super::cuda::emulate(library.as_ref(), 0)?))
 }
 
 #[cfg(not(feature = "cuda"))]
-fn why_no_gpu() -> String {
-    "this build does not look for CUDA (feature `cuda` is off)".into()
+fn is_usable(_number: usize) -> bool {
+    false
+}
+
+#[cfg(not(feature = "cuda"))]
+fn open_gpu(number: usize) -> Result<Box<dyn Backend>> {
+    Err(without_cuda(&format!("cuda:{number}")))
+}
+
+#[cfg(not(feature = "cuda"))]
+fn open_emulator() -> Result<Box<dyn Backend>> {
+    Err(without_cuda("emulator"))
+}
+
+#[cfg(not(feature = "cuda"))]
+fn without_cuda(name: &str) -> Error {
+    Error::device(format!("no usable GPU for --device {name}: this build does not look for CUDA (feature `cuda` is off)"))
+        .remedy("use --device cpu or auto, or build with the feature")
 }
 
 #[cfg(test)]
@@ -109,6 +138,7 @@ mod tests {
     fn names_of_devices() {
         assert_eq!("cuda:3".parse::<Device>().unwrap(), Device::Cuda(3));
         assert_eq!("cuda".parse::<Device>().unwrap(), Device::Cuda(0));
+        assert_eq!("emulator".parse::<Device>().unwrap(), Device::Emulator);
         for wrong in ["gpu", "cuda:", "cuda:x", "CPU", ""] {
             assert_eq!(wrong.parse::<Device>().unwrap_err().kind(), ErrorKind::Usage, "{wrong}");
         }
@@ -116,14 +146,12 @@ mod tests {
 
     #[test]
     fn the_cpu_knows_f32_alone() {
-        let defaults = ["auto", "cpu", "cuda", "cuda:1"].map(|name| default_precision(name).unwrap());
-        assert_eq!(defaults, [Precision::F32, Precision::F32, Precision::Mixed, Precision::Mixed]);
+        let defaults = ["cpu", "cuda", "cuda:1", "emulator"].map(|name| default_precision(name).unwrap());
+        assert_eq!(defaults, [Precision::F32, Precision::Mixed, Precision::Mixed, Precision::Mixed]);
         assert!(default_precision("gpu").is_err());
-        for name in ["auto", "cpu"] {
-            assert!(check_precision(name, Precision::F32).is_ok());
-            let error = check_precision(name, Precision::Mixed).unwrap_err();
-            assert!(error.kind() == ErrorKind::Device && error.to_string().contains("CUDA"), "{error}");
-        }
+        assert!(check_precision("cpu", Precision::F32).is_ok() && check_precision("auto", Precision::F32).is_ok());
+        let error = check_precision("cpu", Precision::Mixed).unwrap_err();
+        assert!(error.kind() == ErrorKind::Device && error.to_string().contains("CUDA"), "{error}");
         assert!(check_precision("cuda:1", Precision::Mixed).is_ok());
     }
 
@@ -131,5 +159,6 @@ mod tests {
     fn an_explicit_gpu_never_falls_back() {
         let error = open("cuda:99", 1).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Device);
+        assert!(error.to_string().contains("cuda:99"), "{error}");
     }
 }

@@ -46,6 +46,11 @@ pub fn open(number: usize) -> Result<Box<dyn Backend>> {
     Ok(Box::new(Cuda::new(driver::Gpu::open(number)?)))
 }
 
+/// Whether there is a GPU of this number whose kernels this build holds.
+pub fn is_usable(number: usize) -> bool {
+    !KERNEL_ARCHITECTURES.is_empty() && driver::Gpu::open(number).is_ok()
+}
+
 /// A backend on an emulated GPU; `library` is what `tools/emulator/build` built, `seed` permutes the order in which threads run.
 ///
 /// # Errors

@@ -33,9 +33,19 @@ pub struct Gpu {
 // SAFETY: handles of the driver may be used by any thread; the context is made current in each call.
 unsafe impl Send for Gpu {}
 
+/// The driver's own words.
+fn describe(error: DriverError) -> String {
+    error.error_string().map_or_else(|_| format!("{error:?}"), |text| text.to_string_lossy().into_owned())
+}
+
+fn absent(number: usize, why: &str) -> Error {
+    Error::device(format!("no usable GPU for --device cuda:{number}: {why}"))
+        .remedy("use --device cpu or auto; `unet-engine doctor` says what this build and machine can do")
+}
+
 /// An error of the driver, with what was being done.
 fn failed(doing: &str, error: DriverError) -> Error {
-    let text = error.error_string().map_or_else(|_| format!("{error:?}"), |text| text.to_string_lossy().into_owned());
+    let text = describe(error);
     let out_of_memory = error.0 == sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY;
     let remedy = match out_of_memory {
         true => "use a smaller --batch, --size or --base, or free the GPU's memory (nvidia-smi shows who holds it)",
@@ -52,11 +62,15 @@ impl Gpu {
     pub fn open(number: usize) -> Result<Gpu> {
         // SAFETY: this only tries to open the driver library, whose initialisers are NVIDIA's own.
         if !unsafe { sys::is_culib_present() } {
-            return Err(Error::device("the NVIDIA driver library (libcuda) was not found"));
+            return Err(absent(number, "the NVIDIA driver library (libcuda) was not found"));
         }
-        result::init().map_err(|e| failed("start the driver", e))?;
-        let device = device::get(number as i32).map_err(|e| failed("be found", e))?;
-        let gpu = Self::of_device(device).map_err(|e| failed("be opened", e))?;
+        result::init().map_err(|e| absent(number, &format!("the driver does not start: {}", describe(e))))?;
+        let count = device::get_count().map_err(|e| absent(number, &describe(e)))?;
+        if number >= count as usize {
+            return Err(absent(number, &format!("the driver finds {count} GPU{}", if count == 1 { "" } else { "s" })));
+        }
+        let device = device::get(number as i32).map_err(|e| absent(number, &describe(e)))?;
+        let gpu = Self::of_device(device).map_err(|e| absent(number, &format!("it cannot be opened: {}", describe(e))))?;
         images::choose(ANY_MODULE, gpu.capability, gpu.target.as_deref())?;
         Ok(gpu)
     }
