@@ -11,6 +11,7 @@ mod batch_norm;
 mod cast;
 mod channel_sum;
 mod check_finite;
+mod columns;
 mod concat;
 mod conv2d;
 mod conv_transpose2d;
@@ -145,8 +146,10 @@ impl<D: Driver> Backend for Cuda<D> {
 }
 
 fn workspace_bytes(instruction: &Instruction, inputs: &[Shape], outputs: &[Shape]) -> usize {
-    let _ = (inputs, outputs);
+    let _ = outputs;
     match instruction {
+        Instruction::ChannelSum(_) => columns::workspace_bytes(inputs[0], 1),
+        Instruction::BatchNormStatistics(_) | Instruction::BatchNormGradReduce(_) => columns::workspace_bytes(inputs[0], 2),
         _ => 0,
     }
 }
