@@ -11,6 +11,7 @@ mod batch_norm;
 mod cast;
 mod channel_sum;
 mod check_finite;
+mod columns;
 mod concat;
 mod conv2d;
 mod conv_transpose2d;
@@ -156,6 +157,8 @@ fn workspace_bytes(instruction: &Instruction, inputs: &[Shape], outputs: &[Shape
     match instruction {
         Instruction::Conv2dWeightGrad(_) => conv2d::weight_grad_workspace(inputs, outputs[0]),
         Instruction::ConvTranspose2dWeightGrad(_) => conv_transpose2d::weight_grad_workspace(inputs, outputs[0]),
+        Instruction::ChannelSum(_) => columns::workspace_bytes(inputs[0], 1),
+        Instruction::BatchNormStatistics(_) | Instruction::BatchNormGradReduce(_) => columns::workspace_bytes(inputs[0], 2),
         _ => 0,
     }
 }
