@@ -3,7 +3,7 @@
 use super::harness::Case;
 use crate::engine::interpreter::execute;
 use half::f16;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use unet_engine::backend::cuda::{self, Cuda, driver::Emulator};
@@ -30,11 +30,16 @@ fn libraries() -> Option<&'static [PathBuf]> {
     BUILT.get_or_init(build).as_deref()
 }
 
-/// An emulated GPU of an architecture; its threads run in an order that `seed` permutes.
-pub fn open(architecture: u32, seed: u64) -> Option<Cuda<Emulator>> {
+/// The library of an architecture.
+pub fn library(architecture: u32) -> Option<&'static Path> {
     let name = format!("libkernels-sm_{architecture}.so");
     let library = libraries()?.iter().find(|path| path.ends_with(&name)).expect("a library for each architecture");
-    Some(cuda::emulate(library, seed).expect("the emulator opens"))
+    Some(library)
+}
+
+/// An emulated GPU of an architecture; its threads run in an order that `seed` permutes.
+pub fn open(architecture: u32, seed: u64) -> Option<Cuda<Emulator>> {
+    Some(cuda::emulate(library(architecture)?, seed).expect("the emulator opens"))
 }
 
 /// The architectures whose kernels differ for this instruction.

@@ -4,7 +4,7 @@ use super::emulator;
 use crate::engine::interpreter::execute;
 use crate::reference::{Array, indices};
 use half::f16;
-use unet_engine::backend::{Backend, cpu};
+use unet_engine::backend::{Backend, cpu, cuda};
 use unet_engine::ops::{Instruction, Operand};
 use unet_engine::plan::{ALIGNMENT, PersistentLayout, Plan, PlanOptions, Region, Slot};
 use unet_engine::random::{Philox, Purpose};
@@ -103,32 +103,42 @@ impl Case {
     }
 }
 
-/// Runs `case` on the CPU backend at every level that this CPU has and on the emulated GPUs, and fails with its message.
+/// Runs `case` on the CPU backend at every level that this CPU has and on the emulated GPUs, and fails with its message. With
+/// `UNET_ENGINE_TEST_DEVICE=cuda` it runs on the real GPU instead (tools/gpu-check).
 pub fn check(case: &Case) {
-    check_on_cpu(case);
-    check_on_emulator(case);
+    let in_half = emulator::in_half(case);
+    match std::env::var("UNET_ENGINE_TEST_DEVICE").as_deref() {
+        Ok("cuda") => {
+            let mut gpu = cuda::open(0).expect("a GPU");
+            [Some(case), in_half.as_ref()].into_iter().flatten().for_each(|case| check_on("cuda", case, &mut *gpu));
+        }
+        Ok(other) => panic!("UNET_ENGINE_TEST_DEVICE={other}: expected cuda"),
+        Err(_) => {
+            check_on_cpu(case);
+            [Some(case), in_half.as_ref()].into_iter().flatten().for_each(check_on_emulator);
+        }
+    }
 }
 
-/// Runs `case` on the emulated GPUs in f32 and, where the operation may store f16, in that.
-pub fn check_on_emulator(case: &Case) {
-    let cases = [Some(case.clone()), emulator::in_half(case)];
-    for (case, &architecture) in cases.iter().flatten().flat_map(|case| {
-        emulator::architectures(&case.instruction).iter().map(move |architecture| (case, architecture))
-    }) {
-        let seed = case.inputs.iter().map(|a| a.data.len() as u64).sum();
+/// Runs `case` on the emulated GPUs whose kernels differ for it.
+fn check_on_emulator(case: &Case) {
+    let seed = case.inputs.iter().map(|array| array.data.len() as u64).sum();
+    for &architecture in emulator::architectures(&case.instruction) {
         let Some(mut backend) = emulator::open(architecture, seed) else { return };
-        if let Err(message) = run_case(case, &mut backend).and_then(|outputs| case.judge(&outputs)) {
-            panic!("emulated sm_{architecture}: {message}\n  attributes: {:?}", case.instruction);
-        }
+        check_on(&format!("emulated sm_{architecture}"), case, &mut backend);
+    }
+}
+
+fn check_on(device: &str, case: &Case, backend: &mut dyn Backend) {
+    if let Err(message) = run_case(case, backend).and_then(|outputs| case.judge(&outputs)) {
+        panic!("{device}: {message}\n  attributes: {:?}", case.instruction);
     }
 }
 
 fn check_on_cpu(case: &Case) {
     for level in cpu::Level::ALL.into_iter().filter(|level| level.is_available()) {
         let mut backend = cpu::open_at(level, 2).expect("a CPU backend");
-        if let Err(message) = run_case(case, &mut *backend).and_then(|outputs| case.judge(&outputs)) {
-            panic!("{level:?}: {message}\n  attributes: {:?}", case.instruction);
-        }
+        check_on(&format!("{level:?}"), case, &mut *backend);
     }
 }
 

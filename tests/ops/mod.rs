@@ -13,7 +13,7 @@ mod conv2d;
 mod conv_transpose2d;
 mod dice_bce;
 mod elementwise;
-mod emulator;
+pub mod emulator;
 mod finite_differences;
 mod harness;
 mod max_pool2d;
