@@ -21,6 +21,7 @@ mod max_pool2d;
 mod probe;
 mod program;
 mod relu;
+mod rows;
 mod sigmoid;
 
 pub use probe::{CudaProbe, Gpu, KERNEL_ARCHITECTURES, probe};
