@@ -146,8 +146,9 @@ impl<D: Driver> Backend for Cuda<D> {
 }
 
 fn workspace_bytes(instruction: &Instruction, inputs: &[Shape], outputs: &[Shape]) -> usize {
-    let _ = (inputs, outputs);
+    let _ = outputs;
     match instruction {
+        Instruction::CheckFinite(_) => check_finite::workspace(inputs[0]),
         _ => 0,
     }
 }
