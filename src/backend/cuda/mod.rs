@@ -24,6 +24,7 @@ mod max_pool2d;
 mod probe;
 mod program;
 mod relu;
+mod rows;
 mod sigmoid;
 mod weight_grad;
 
@@ -159,6 +160,7 @@ fn workspace_bytes(instruction: &Instruction, inputs: &[Shape], outputs: &[Shape
         Instruction::ConvTranspose2dWeightGrad(_) => conv_transpose2d::weight_grad_workspace(inputs, outputs[0]),
         Instruction::ChannelSum(_) => columns::workspace_bytes(inputs[0], 1),
         Instruction::BatchNormStatistics(_) | Instruction::BatchNormGradReduce(_) => columns::workspace_bytes(inputs[0], 2),
+        Instruction::CheckFinite(_) => check_finite::workspace(inputs[0]),
         _ => 0,
     }
 }
