@@ -149,6 +149,9 @@ fn workspace_bytes(instruction: &Instruction, inputs: &[Shape], outputs: &[Shape
     let _ = outputs;
     match instruction {
         Instruction::CheckFinite(_) => check_finite::workspace(inputs[0]),
+        Instruction::Assign(op) => assign::workspace(op, inputs[0]),
+        Instruction::DiceBce(_) => dice_bce::workspace(inputs[0]),
+        Instruction::DiceBceGrad(_) => dice_bce::grad_workspace(inputs[1]),
         _ => 0,
     }
 }
