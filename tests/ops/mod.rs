@@ -18,3 +18,4 @@ mod finite_differences;
 mod harness;
 mod max_pool2d;
 mod sabotage;
+mod traffic;

@@ -36,7 +36,6 @@ pub(super) fn grad(lowering: &mut Lowering<'_>) {
     let [dy, y] = [0, 1].map(|i| lowering.input(i));
     let dx = lowering.output(0);
     let mut call = lowering.call("relu", kernel_for("relu_grad", dx.dtype));
-    let parameters =
-        ReluGradParameters { dy: call.read(dy), y: call.read(y), dx: call.write(dx), count: dx.shape.len() as i64 };
+    let parameters = ReluGradParameters { dy: call.read(dy), y: call.read(y), dx: call.write(dx), count: dx.shape.len() as i64 };
     lowering.push(call, elementwise::grid(dx), THREADS, &parameters);
 }
