@@ -3,6 +3,7 @@
 
 use super::interpreter::{Run, run};
 use super::networks::{self, LOSS, data, distance, spec, training_with_gradients};
+#[cfg(feature = "cuda")]
 use crate::ops::emulator;
 use crate::reference::Array;
 use std::collections::BTreeMap;
@@ -137,6 +138,7 @@ fn the_cpu_backend_follows_the_reference() {
 }
 
 /// The same on the emulated GPU: every kernel in its place in a step.
+#[cfg(feature = "cuda")]
 #[test]
 fn the_cuda_backend_follows_the_reference() {
     let networks = [(Arch::Standard, 3, 2, [12, 20]), (Arch::Residual, 8, 2, [16, 8])];

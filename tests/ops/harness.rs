@@ -1,11 +1,9 @@
 //! Runs one instruction through a backend and judges what it wrote.
 
-use super::emulator;
 use crate::engine::interpreter::execute;
 use crate::reference::{Array, indices};
 use half::f16;
-use std::cell::RefCell;
-use unet_engine::backend::{Backend, cpu, cuda};
+use unet_engine::backend::{Backend, cpu};
 use unet_engine::ops::{Instruction, Operand};
 use unet_engine::plan::{ALIGNMENT, PersistentLayout, Plan, PlanOptions, Region, Slot};
 use unet_engine::random::{Philox, Purpose};
@@ -104,38 +102,19 @@ impl Case {
     }
 }
 
-thread_local! {
-    /// Kept from case to case: a GPU loads its kernels when it is opened.
-    static GPU: RefCell<Option<Box<dyn Backend>>> = const { RefCell::new(None) };
-}
-
 /// Runs `case` on the CPU backend at every level that this CPU has and on the emulated GPUs, and fails with its message. With
 /// `UNET_ENGINE_TEST_DEVICE=cuda` it runs on the real GPU instead (tools/gpu-check).
 pub fn check(case: &Case) {
-    let in_half = emulator::in_half(case);
-    match std::env::var("UNET_ENGINE_TEST_DEVICE").as_deref() {
-        Ok("cuda") => GPU.with_borrow_mut(|gpu| {
-            let gpu = gpu.get_or_insert_with(|| cuda::open(0).expect("a GPU"));
-            [Some(case), in_half.as_ref()].into_iter().flatten().for_each(|case| check_on("cuda", case, &mut **gpu));
-        }),
-        Ok(other) => panic!("UNET_ENGINE_TEST_DEVICE={other}: expected cuda"),
-        Err(_) => {
-            check_on_cpu(case);
-            [Some(case), in_half.as_ref()].into_iter().flatten().for_each(check_on_emulator);
-        }
+    #[cfg(feature = "cuda")]
+    if super::emulator::check_on_gpu(case) {
+        return;
     }
+    check_on_cpu(case);
+    #[cfg(feature = "cuda")]
+    super::emulator::check(case);
 }
 
-/// Runs `case` on the emulated GPUs whose kernels differ for it.
-fn check_on_emulator(case: &Case) {
-    let seed = case.inputs.iter().map(|array| array.data.len() as u64).sum();
-    for &architecture in emulator::architectures(&case.instruction) {
-        let Some(mut backend) = emulator::open(architecture, seed) else { return };
-        check_on(&format!("emulated sm_{architecture}"), case, &mut backend);
-    }
-}
-
-fn check_on(device: &str, case: &Case, backend: &mut dyn Backend) {
+pub fn check_on(device: &str, case: &Case, backend: &mut dyn Backend) {
     if let Err(message) = run_case(case, backend).and_then(|outputs| case.judge(&outputs)) {
         panic!("{device}: {message}\n  attributes: {:?}", case.instruction);
     }

@@ -13,6 +13,7 @@ mod conv2d;
 mod conv_transpose2d;
 mod dice_bce;
 mod elementwise;
+#[cfg(feature = "cuda")]
 pub mod emulator;
 mod finite_differences;
 mod harness;
