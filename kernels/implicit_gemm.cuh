@@ -71,7 +71,10 @@ struct ImplicitGemm {
 
         __device__ __forceinline__ void advance(const ConvolutionParameters& p) {
             ++number;
-            if (!SCATTER && ++tap < TAPS) return;
+            if (SCATTER || ++tap == TAPS) next_chunk(p);
+        }
+
+        __device__ __forceinline__ void next_chunk(const ConvolutionParameters& p) {
             tap = 0;
             ++chunk;
             channel += DEPTH;
@@ -138,16 +141,6 @@ struct ImplicitGemm {
         }
     }
 
-    template <bool ALIGNED>
-    __device__ __forceinline__ void load(const Step& step, int steps) {
-        if (step.number < steps) {
-            if (!HALO || step.tap == 0) load_x<ALIGNED>(step);
-            load_w<ALIGNED>(step);
-        }
-        // A group for every step, be it empty: the wait counts groups.
-        commit_copies();
-    }
-
     __device__ __forceinline__ void multiply(const Step& step, typename M::C (&c)[2][UNITS]) const {
         const int tap_row = HALO ? step.tap / KERNEL : 0, tap_column = HALO ? step.tap % KERNEL : 0;
         const T* x = shared.x[HALO ? step.chunk % X_TILES : step.number % X_TILES];
@@ -210,23 +203,48 @@ struct ImplicitGemm {
         }
     }
 
+    /// Multiplies step `now` while step `ahead` is on its way, and, where LOADS_X, the pixels of `x_ahead`.
+    template <bool ALIGNED, bool LOADS_X>
+    __device__ __forceinline__ void do_step(Step& now, Step& ahead, Step& x_ahead, int steps, int chunks, typename M::C (&c)[2][UNITS]) {
+        wait_copies<STAGES - 2>();
+        // The step has arrived for everybody, and everybody is done with the step whose place comes next.
+        __syncthreads();
+        load<ALIGNED, LOADS_X>(ahead, x_ahead, steps, chunks);
+        multiply(now, c);
+        now.advance(p);
+    }
+
+    /// Begins to copy what step `ahead` needs of the weights. Pixels come with the step, but those of a 3x3 neighbourhood a chunk ahead.
+    template <bool ALIGNED, bool LOADS_X>
+    __device__ __forceinline__ void load(Step& ahead, Step& x_ahead, int steps, int chunks) {
+        if constexpr (LOADS_X && HALO) {
+            if (x_ahead.chunk < chunks) load_x<ALIGNED>(x_ahead);
+            x_ahead.next_chunk(p);
+        }
+        if (ahead.number < steps) {
+            if constexpr (LOADS_X && !HALO) load_x<ALIGNED>(ahead);
+            load_w<ALIGNED>(ahead);
+        }
+        // A group for every step, be it empty: the wait counts groups.
+        commit_copies();
+        ahead.advance(p);
+    }
+
     template <bool ALIGNED>
     __device__ __forceinline__ void accumulate(typename M::C (&c)[2][UNITS]) {
         const int chunks = ceil_div(p.channels_in[0], DEPTH) + ceil_div(p.channels_in[1], DEPTH);
         const int steps = chunks * (SCATTER ? 1 : TAPS);
-        Step ahead, now;
+        Step now, ahead, x_ahead;
+        load<ALIGNED, true>(ahead, x_ahead, steps, chunks);
 #pragma unroll
-        for (int stage = 0; stage < STAGES - 1; ++stage) {
-            load<ALIGNED>(ahead, steps);
-            ahead.advance(p);
-        }
-        for (; now.number < steps; now.advance(p)) {
-            wait_copies<STAGES - 2>();
-            // The step has arrived for everybody, and everybody is done with the step whose place comes next.
-            __syncthreads();
-            load<ALIGNED>(ahead, steps);
-            ahead.advance(p);
-            multiply(now, c);
+        for (int stage = 1; stage < STAGES - 1; ++stage) load<ALIGNED, !HALO>(ahead, x_ahead, steps, chunks);
+        while (now.number < steps) {
+            // The pixels of the chunk after this one take the place of the one before: nobody reads that any more once a step is done.
+            do_step<ALIGNED, true>(now, ahead, x_ahead, steps, chunks, c);
+            if constexpr (HALO) {
+#pragma unroll 1
+                for (int tap = 1; tap < TAPS; ++tap) do_step<ALIGNED, false>(now, ahead, x_ahead, steps, chunks, c);
+            }
         }
         wait_copies<0>();
         __syncthreads();
