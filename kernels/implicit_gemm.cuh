@@ -67,10 +67,11 @@ struct ImplicitGemm {
 
     /// A step of the depth: a tap of a chunk of channels.
     struct Step {
-        int number = 0, tap = 0, chunk = 0, image = 0, channel = 0;
+        int number = 0, stage = 0, tap = 0, chunk = 0, image = 0, channel = 0;
 
         __device__ __forceinline__ void advance(const ConvolutionParameters& p) {
             ++number;
+            stage = stage + 1 == STAGES ? 0 : stage + 1;
             if (SCATTER || ++tap == TAPS) next_chunk(p);
         }
 
@@ -106,7 +107,7 @@ struct ImplicitGemm {
         constexpr int VECTORS = DEPTH / VECTOR<T>;
         const int channels = p.channels_in[step.image];
         const T* x = static_cast<const T*>(p.x[step.image]);
-        T* tile = shared.x[HALO ? step.chunk % X_TILES : step.number % X_TILES];
+        T* tile = shared.x[HALO ? step.chunk % X_TILES : step.stage];
         const int in_height = p.height * STRIDE, in_width = p.width * STRIDE;
         for (int item = thread_in_block(); item < TILE_ROWS * TILE_COLUMNS * VECTORS; item += THREADS) {
             const int pixel = item / VECTORS, first = item % VECTORS * VECTOR<T>;
@@ -116,7 +117,7 @@ struct ImplicitGemm {
             const bool inside = y >= 0 && y < in_height && x_at >= 0 && x_at < in_width;
             const int channel = step.channel + first;
             const int64_t at = ((int64_t{n} * in_height + y) * in_width + x_at) * channels + channel;
-            copy_vector<ALIGNED>(tile + pixel * PIXEL_STRIDE + first, x + (inside ? at : 0), inside ? channels - channel : 0);
+            copy_vector<ALIGNED>(tile + pixel * PIXEL_STRIDE + first, x + at, inside ? channels - channel : 0);
         }
     }
 
@@ -130,22 +131,22 @@ struct ImplicitGemm {
         // A chunk ends where its image's channels end.
         const int lines = TRANSPOSED ? p.w_rows - first_out : p.channels_in[step.image] - step.channel;
         const T* w = static_cast<const T*>(p.w) + (int64_t{tap} * p.w_rows + first_line) * p.w_columns + first_column;
-        T* tile = shared.w[step.number % STAGES];
+        T* tile = shared.w[step.stage];
         static_assert(W_LINES * LINE_VECTORS % THREADS == 0);
 #pragma unroll
         for (int i = 0; i < W_LINES * LINE_VECTORS / THREADS; ++i) {
             const int item = i * THREADS + thread_in_block();
             const int line = item / LINE_VECTORS, first = item % LINE_VECTORS * VECTOR<T>;
             const int valid = line < lines ? p.w_columns - first_column - first : 0;
-            copy_vector<ALIGNED>(tile + line * W_STRIDE + first, valid > 0 ? w + int64_t{line} * p.w_columns + first : w, valid);
+            copy_vector<ALIGNED>(tile + line * W_STRIDE + first, w + line * p.w_columns + first, valid);
         }
     }
 
     __device__ __forceinline__ void multiply(const Step& step, typename M::C (&c)[2][UNITS]) const {
         const int tap_row = HALO ? step.tap / KERNEL : 0, tap_column = HALO ? step.tap % KERNEL : 0;
-        const T* x = shared.x[HALO ? step.chunk % X_TILES : step.number % X_TILES];
+        const T* x = shared.x[HALO ? step.chunk % X_TILES : step.stage];
         x += ((2 * warp_in_block() + tap_row) * TILE_COLUMNS + tap_column) * PIXEL_STRIDE;
-        const T* w = shared.w[step.number % STAGES];
+        const T* w = shared.w[step.stage];
 #pragma unroll
         for (int k = 0; k < DEPTH; k += M::DEPTH) {
             typename M::template A<false> a[2];
