@@ -4,6 +4,7 @@ use super::emulator;
 use crate::engine::interpreter::execute;
 use crate::reference::{Array, indices};
 use half::f16;
+use std::cell::RefCell;
 use unet_engine::backend::{Backend, cpu, cuda};
 use unet_engine::ops::{Instruction, Operand};
 use unet_engine::plan::{ALIGNMENT, PersistentLayout, Plan, PlanOptions, Region, Slot};
@@ -103,15 +104,20 @@ impl Case {
     }
 }
 
+thread_local! {
+    /// Kept from case to case: a GPU loads its kernels when it is opened.
+    static GPU: RefCell<Option<Box<dyn Backend>>> = const { RefCell::new(None) };
+}
+
 /// Runs `case` on the CPU backend at every level that this CPU has and on the emulated GPUs, and fails with its message. With
 /// `UNET_ENGINE_TEST_DEVICE=cuda` it runs on the real GPU instead (tools/gpu-check).
 pub fn check(case: &Case) {
     let in_half = emulator::in_half(case);
     match std::env::var("UNET_ENGINE_TEST_DEVICE").as_deref() {
-        Ok("cuda") => {
-            let mut gpu = cuda::open(0).expect("a GPU");
-            [Some(case), in_half.as_ref()].into_iter().flatten().for_each(|case| check_on("cuda", case, &mut *gpu));
-        }
+        Ok("cuda") => GPU.with_borrow_mut(|gpu| {
+            let gpu = gpu.get_or_insert_with(|| cuda::open(0).expect("a GPU"));
+            [Some(case), in_half.as_ref()].into_iter().flatten().for_each(|case| check_on("cuda", case, &mut **gpu));
+        }),
         Ok(other) => panic!("UNET_ENGINE_TEST_DEVICE={other}: expected cuda"),
         Err(_) => {
             check_on_cpu(case);

@@ -19,3 +19,4 @@ mod finite_differences;
 mod harness;
 mod max_pool2d;
 mod sabotage;
+mod traffic;

@@ -24,6 +24,7 @@ mod max_pool2d;
 mod probe;
 mod program;
 mod relu;
+mod rows;
 mod sigmoid;
 mod weight_grad;
 
@@ -159,6 +160,10 @@ fn workspace_bytes(instruction: &Instruction, inputs: &[Shape], outputs: &[Shape
         Instruction::ConvTranspose2dWeightGrad(_) => conv_transpose2d::weight_grad_workspace(inputs, outputs[0]),
         Instruction::ChannelSum(_) => columns::workspace_bytes(inputs[0], 1),
         Instruction::BatchNormStatistics(_) | Instruction::BatchNormGradReduce(_) => columns::workspace_bytes(inputs[0], 2),
+        Instruction::CheckFinite(_) => check_finite::workspace(inputs[0]),
+        Instruction::Assign(op) => assign::workspace(op, inputs[0]),
+        Instruction::DiceBce(_) => dice_bce::workspace(inputs[0]),
+        Instruction::DiceBceGrad(_) => dice_bce::grad_workspace(inputs[1]),
         _ => 0,
     }
 }
