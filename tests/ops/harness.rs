@@ -112,9 +112,11 @@ pub fn check(case: &Case) {
 /// Runs `case` on the emulated GPUs in f32 and, where the operation may store f16, in that.
 pub fn check_on_emulator(case: &Case) {
     let cases = [Some(case.clone()), emulator::in_half(case)];
-    for (case, &architecture) in cases.iter().flatten().flat_map(|case| {
-        emulator::architectures(&case.instruction).iter().map(move |architecture| (case, architecture))
-    }) {
+    for (case, &architecture) in cases
+        .iter()
+        .flatten()
+        .flat_map(|case| emulator::architectures(&case.instruction).iter().map(move |architecture| (case, architecture)))
+    {
         let seed = case.inputs.iter().map(|a| a.data.len() as u64).sum();
         let Some(mut backend) = emulator::open(architecture, seed) else { return };
         if let Err(message) = run_case(case, &mut backend).and_then(|outputs| case.judge(&outputs)) {

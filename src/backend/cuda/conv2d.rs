@@ -28,7 +28,8 @@ pub(super) fn data_grad(_op: &Conv2dDataGrad, lowering: &mut Lowering<'_>) {
     let (w, dy) = (lowering.input(0), lowering.input(1));
     let y: Vec<Value> = (0..lowering.n_outputs()).map(|i| lowering.output(i)).collect();
     let kernel = if w.shape.0[0] == 3 { "conv2d_data_grad_3x3" } else { "conv2d_data_grad_1x1" };
-    Convolution { module: "conv2d", kernel, w, x: &[dy], bias: None, y: &y, pixels: pixels(dy), scattered_taps: 1 }.push(lowering);
+    Convolution { module: "conv2d", kernel, w, x: &[dy], bias: None, y: &y, pixels: pixels(dy), scattered_taps: 1 }
+        .push(lowering);
 }
 
 pub(super) fn weight_grad(op: &Conv2dWeightGrad, lowering: &mut Lowering<'_>) {
