@@ -18,7 +18,7 @@ pub enum Device {
 
 impl Device {
     /// What [`open`] opens: the device itself, or what `auto` stands for on this machine.
-    fn resolve(self) -> Device {
+    pub fn resolve(self) -> Device {
         match self {
             Device::Auto if is_usable(0) => Device::Cuda(0),
             Device::Auto => Device::Cpu,
@@ -101,11 +101,7 @@ fn open_gpu(number: usize) -> Result<Box<dyn Backend>> {
 
 #[cfg(feature = "cuda")]
 fn open_emulator() -> Result<Box<dyn Backend>> {
-    let library = std::env::var_os("UNET_ENGINE_EMULATOR").ok_or_else(|| {
-        Error::usage("--device emulator: UNET_ENGINE_EMULATOR names no library of emulated kernels")
-            .remedy("run tools/emulator/build and set the variable to one of the paths that it prints")
-    })?;
-    Ok(Box::new(super::cuda::emulate(library.as_ref(), 0)?))
+    Ok(Box::new(super::cuda::open_emulator()?))
 }
 
 #[cfg(not(feature = "cuda"))]

@@ -4,8 +4,17 @@
 //! sampled outputs ([`sample`]) are compared with sums in f64 ([`reference`]).
 
 pub mod case;
+#[cfg(feature = "cuda")]
+mod cudnn;
 pub mod data;
+#[cfg(feature = "cuda")]
+pub mod kernels;
+#[cfg(feature = "cuda")]
+pub mod measure;
 pub mod peaks;
 pub mod reference;
 pub mod sample;
 pub mod statistics;
+#[cfg(feature = "cuda")]
+pub mod table;
+pub mod torch;

@@ -14,6 +14,7 @@ mod check_finite;
 mod concat;
 mod conv2d;
 mod conv_transpose2d;
+pub mod cudnn;
 mod dice_bce;
 pub mod driver;
 mod elementwise;
@@ -29,7 +30,7 @@ mod weight_grad;
 pub use probe::{CudaProbe, Gpu, KERNEL_ARCHITECTURES, KERNEL_COMPILER, probe};
 
 use super::Backend;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ops::Instruction;
 use crate::plan::{ALIGNMENT, Plan, Slot, Step};
 use crate::tape::Shape;
@@ -43,7 +44,15 @@ use std::path::Path;
 /// # Errors
 /// If there is no driver, no such GPU, or no kernels for it in this build.
 pub fn open(number: usize) -> Result<Box<dyn Backend>> {
-    Ok(Box::new(Cuda::new(driver::Gpu::open(number)?)))
+    Ok(Box::new(open_gpu(number)?))
+}
+
+/// As [`open`], for those who need more of it than any backend has.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_gpu(number: usize) -> Result<Cuda<driver::Gpu>> {
+    Ok(Cuda::new(driver::Gpu::open(number)?))
 }
 
 /// Whether there is a GPU of this number whose kernels this build holds.
@@ -57,6 +66,18 @@ pub fn is_usable(number: usize) -> bool {
 /// If the library cannot be loaded.
 pub fn emulate(library: &Path, seed: u64) -> Result<Cuda<Emulator>> {
     Ok(Cuda::new(Emulator::open(library, seed)?))
+}
+
+/// A backend on the emulated GPU in the library that `UNET_ENGINE_EMULATOR` names.
+///
+/// # Errors
+/// If it names none, or the library cannot be loaded.
+pub fn open_emulator() -> Result<Cuda<Emulator>> {
+    let library = std::env::var_os("UNET_ENGINE_EMULATOR").ok_or_else(|| {
+        Error::usage("--device emulator: UNET_ENGINE_EMULATOR names no library of emulated kernels")
+            .remedy("run tools/emulator/build and set the variable to one of the paths that it prints")
+    })?;
+    emulate(library.as_ref(), 0)
 }
 
 /// A backend over a driver.
@@ -75,6 +96,31 @@ impl<D: Driver> Cuda<D> {
     /// What runs the kernels.
     pub fn driver(&mut self) -> &mut D {
         &mut self.driver
+    }
+
+    /// Runs a plan and says how many seconds the device took for all of its launches together.
+    ///
+    /// # Errors
+    /// As [`Backend::run`].
+    pub fn time(&mut self, plan: &Plan) -> Result<f64> {
+        self.lower(plan)?;
+        self.driver.time(&self.programs[&plan.id()].launches)
+    }
+
+    /// Writes zeros over a slot, behind all that was started.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn clear(&mut self, slot: Slot) -> Result<()> {
+        self.driver.zero(self.regions.address(slot), slot.bytes())
+    }
+
+    /// Gives all memory back, but for a little, until the next [`Backend::allocate`].
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn forget(&mut self) -> Result<()> {
+        self.allocate(0, 0)
     }
 
     fn lower(&mut self, plan: &Plan) -> Result<()> {
