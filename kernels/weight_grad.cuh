@@ -64,39 +64,32 @@ struct WeightGrad {
     }
 
     /// Copies `EDGE` channels of the pixels of a tile of `TILE_ROWS` x `TILE_COLUMNS` that starts at (top, left) of image n.
-    template <int TILE_ROWS, int TILE_COLUMNS, int EDGE, int STRIDE>
+    template <bool ALIGNED, int TILE_ROWS, int TILE_COLUMNS, int EDGE, int STRIDE>
     static __device__ __forceinline__ void load_tile(T* tile, const T* image, int channels, int first_channel, int n, int top, int left,
                                                      int height, int width, int step, int tap) {
         constexpr int VECTORS = EDGE / VECTOR<T>;
-        const bool aligned = channels % VECTOR<T> == 0;
         for (int item = thread_in_block(); item < TILE_ROWS * TILE_COLUMNS * VECTORS; item += THREADS) {
             const int pixel = item / VECTORS, first = item % VECTORS * VECTOR<T>;
             const int y = (top + pixel / TILE_COLUMNS) * step + tap / 2, x = (left + pixel % TILE_COLUMNS) * step + tap % 2;
             const bool inside = y >= 0 && y < height && x >= 0 && x < width;
             const int valid = inside ? channels - first_channel - first : 0;
             const T* from = image + (valid > 0 ? ((int64_t{n} * height + y) * width + x) * channels + first_channel + first : 0);
-            T* to = tile + pixel * STRIDE + first;
-            if (aligned) {
-                copy_16_bytes(to, from, valid > 0);
-                continue;
-            }
-            Vector<T> v;
-#pragma unroll
-            for (int e = 0; e < VECTOR<T>; ++e) v.v[e] = e < valid ? from[e] : from_float<T>(0.0f);
-            store_vector<VECTOR<T>>(to, v);
+            copy_vector<ALIGNED>(tile + pixel * STRIDE + first, from, valid);
         }
     }
 
+    template <bool ALIGNED>
     __device__ __forceinline__ void load(int tile, int end) {
         if (tile < end) {
             const int tiles_x = ceil_div(p.width, COLUMNS), tiles_y = ceil_div(p.height, ROWS);
             const int left = tile % tiles_x * COLUMNS, top = tile / tiles_x % tiles_y * ROWS, n = tile / tiles_x / tiles_y;
             constexpr int BORDER = HALO ? 1 : 0, STEP = SCATTER ? 2 : 1;
-            load_tile<X_ROWS, X_COLUMNS, CHANNELS_X, X_STRIDE>(shared.x[tile % STAGES], static_cast<const T*>(p.x[image]),
-                                                               p.channels_x[image], first_x, n, top - BORDER, left - BORDER, p.height,
-                                                               p.width, 1, 0);
-            load_tile<ROWS, COLUMNS, CHANNELS_DY, DY_STRIDE>(shared.dy[tile % STAGES], static_cast<const T*>(p.dy), p.channels_dy, first_dy,
-                                                             n, top, left, p.height * STEP, p.width * STEP, STEP, SCATTER ? scatter_tap : 0);
+            load_tile<ALIGNED, X_ROWS, X_COLUMNS, CHANNELS_X, X_STRIDE>(shared.x[tile % STAGES], static_cast<const T*>(p.x[image]),
+                                                                        p.channels_x[image], first_x, n, top - BORDER, left - BORDER,
+                                                                        p.height, p.width, 1, 0);
+            load_tile<ALIGNED, ROWS, COLUMNS, CHANNELS_DY, DY_STRIDE>(shared.dy[tile % STAGES], static_cast<const T*>(p.dy), p.channels_dy,
+                                                                      first_dy, n, top, left, p.height * STEP, p.width * STEP, STEP,
+                                                                      SCATTER ? scatter_tap : 0);
         }
         commit_copies();
     }
@@ -162,13 +155,13 @@ struct WeightGrad {
         }
     }
 
-    __device__ __forceinline__ void run() {
+    template <bool ALIGNED>
+    __device__ __forceinline__ void accumulate(typename M::C (&c)[UNITS_X][UNITS_DY]) {
         const int64_t tiles = int64_t{p.n} * ceil_div(p.height, ROWS) * ceil_div(p.width, COLUMNS);
         const int first = static_cast<int>(tiles * split / p.splits), end = static_cast<int>(tiles * (split + 1) / p.splits);
-        typename M::C c[UNITS_X][UNITS_DY] = {};
-        load(first, end);
+        load<ALIGNED>(first, end);
         for (int tile = first; tile < end; ++tile) {
-            load(tile + 1, end);
+            load<ALIGNED>(tile + 1, end);
             wait_copies<STAGES - 1>();
             __syncthreads();
             multiply(tile, c);
@@ -176,6 +169,15 @@ struct WeightGrad {
             __syncthreads();
         }
         wait_copies<0>();
+    }
+
+    __device__ __forceinline__ void run() {
+        typename M::C c[UNITS_X][UNITS_DY] = {};
+        if (p.channels_x[image] % VECTOR<T> + p.channels_dy % VECTOR<T> == 0) {
+            accumulate<true>(c);
+        } else {
+            accumulate<false>(c);
+        }
         if constexpr (HALO) {
             store_taps(c);
         } else {

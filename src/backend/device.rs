@@ -3,17 +3,18 @@
 use super::{Backend, cpu};
 use crate::error::{Error, Result};
 use crate::plan::Precision;
+use std::path::{Path, PathBuf};
 
 /// A user's wish for a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Device {
     /// A usable GPU, else the CPU.
     Auto,
     Cpu,
     /// The GPU of this number.
     Cuda(usize),
-    /// The emulated GPU in the library that `UNET_ENGINE_EMULATOR` names: for tests of the kernels, and thousands of times slower.
-    Emulator,
+    /// The emulated GPU in the library at this path (`tools/emulator/build`): for tests of the kernels, and thousands of times slower.
+    Emulator(PathBuf),
 }
 
 impl Device {
@@ -35,7 +36,7 @@ impl std::str::FromStr for Device {
             "auto" => Ok(Device::Auto),
             "cpu" => Ok(Device::Cpu),
             "cuda" => Ok(Device::Cuda(0)),
-            "emulator" => Ok(Device::Emulator),
+            _ if text.starts_with("emulator:") => Ok(Device::Emulator(text["emulator:".len()..].into())),
             _ => {
                 let number = text.strip_prefix("cuda:").and_then(|n| n.parse().ok()).map(Device::Cuda);
                 number.ok_or_else(|| Error::usage(format!("--device {text}: expected auto, cpu, cuda or cuda:N")))
@@ -52,7 +53,7 @@ pub fn check(name: &str) -> Result<()> {
     match name.parse()? {
         Device::Auto | Device::Cpu => Ok(()),
         // Opening a GPU takes a fraction of a second, and says all that can be wrong.
-        Device::Cuda(_) | Device::Emulator => open(name, 1).map(drop),
+        Device::Cuda(_) | Device::Emulator(_) => open(name, 1).map(drop),
     }
 }
 
@@ -85,7 +86,7 @@ pub fn open(name: &str, threads: usize) -> Result<Box<dyn Backend>> {
     match name.parse::<Device>()?.resolve() {
         Device::Auto | Device::Cpu => cpu::open(threads),
         Device::Cuda(number) => open_gpu(number),
-        Device::Emulator => open_emulator(),
+        Device::Emulator(library) => open_emulator(&library),
     }
 }
 
@@ -100,8 +101,8 @@ fn open_gpu(number: usize) -> Result<Box<dyn Backend>> {
 }
 
 #[cfg(feature = "cuda")]
-fn open_emulator() -> Result<Box<dyn Backend>> {
-    Ok(Box::new(super::cuda::open_emulator()?))
+fn open_emulator(library: &Path) -> Result<Box<dyn Backend>> {
+    Ok(Box::new(super::cuda::emulate(library, 0)?))
 }
 
 #[cfg(not(feature = "cuda"))]
@@ -115,8 +116,8 @@ fn open_gpu(number: usize) -> Result<Box<dyn Backend>> {
 }
 
 #[cfg(not(feature = "cuda"))]
-fn open_emulator() -> Result<Box<dyn Backend>> {
-    Err(without_cuda("emulator"))
+fn open_emulator(library: &Path) -> Result<Box<dyn Backend>> {
+    Err(without_cuda(&format!("emulator:{}", library.display())))
 }
 
 #[cfg(not(feature = "cuda"))]
@@ -134,7 +135,7 @@ mod tests {
     fn names_of_devices() {
         assert_eq!("cuda:3".parse::<Device>().unwrap(), Device::Cuda(3));
         assert_eq!("cuda".parse::<Device>().unwrap(), Device::Cuda(0));
-        assert_eq!("emulator".parse::<Device>().unwrap(), Device::Emulator);
+        assert_eq!("emulator:a/b.so".parse::<Device>().unwrap(), Device::Emulator("a/b.so".into()));
         for wrong in ["gpu", "cuda:", "cuda:x", "CPU", ""] {
             assert_eq!(wrong.parse::<Device>().unwrap_err().kind(), ErrorKind::Usage, "{wrong}");
         }
@@ -142,7 +143,7 @@ mod tests {
 
     #[test]
     fn the_cpu_knows_f32_alone() {
-        let defaults = ["cpu", "cuda", "cuda:1", "emulator"].map(|name| default_precision(name).unwrap());
+        let defaults = ["cpu", "cuda", "cuda:1", "emulator:x"].map(|name| default_precision(name).unwrap());
         assert_eq!(defaults, [Precision::F32, Precision::Mixed, Precision::Mixed, Precision::Mixed]);
         assert!(default_precision("gpu").is_err());
         assert!(check_precision("cpu", Precision::F32).is_ok() && check_precision("auto", Precision::F32).is_ok());

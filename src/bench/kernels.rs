@@ -69,8 +69,8 @@ pub fn run(device: Device, cases: &[Case], torch: Option<&Path>, each: &mut dyn 
             report.setup.clocks[1] = clocks(number);
             Ok(report)
         }
-        Device::Emulator => {
-            let mut cuda = cuda::open_emulator()?;
+        Device::Emulator(library) => {
+            let mut cuda = cuda::emulate(&library, 0)?;
             let setup = setup(&mut cuda, |_| Settings::for_emulator());
             rows(&mut cuda, cases, torch, setup, None, each)
         }

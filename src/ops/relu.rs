@@ -1,4 +1,4 @@
-//! Rectified linear unit. y = max(x, 0); dx = dy where y > 0, else 0 (0 at the tie, as PyTorch).
+//! Rectified linear unit. y = max(x, 0), NaN where x is; dx = dy where y > 0, else 0 (0 at the tie, as PyTorch).
 
 use super::{Instruction, Op, Operand, shape_error};
 use crate::error::Result;

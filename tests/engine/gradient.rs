@@ -3,6 +3,8 @@
 
 use super::interpreter::{Run, run};
 use super::networks::{self, LOSS, data, distance, spec, training_with_gradients};
+#[cfg(feature = "cuda")]
+use crate::ops::emulator;
 use crate::reference::Array;
 use std::collections::BTreeMap;
 use unet_engine::backend::{Backend, Session, cpu};
@@ -127,6 +129,26 @@ fn the_cpu_backend_follows_the_reference() {
         let (data, reference) = run_away_from_ties(&spec, &tape);
         for fuse in [false, true] {
             let session = gradients_of(cpu::open(2).expect("a CPU backend"), &tape, &data, fuse);
+            for name in compared(&spec) {
+                let distance = distance(&networks::read(&session, &name), reference.named(&name));
+                assert!(distance < 2e-4, "{arch:?} base {base}, fused {fuse}: {name} is {distance:e} away");
+            }
+        }
+    }
+}
+
+/// The same on the emulated GPU: every kernel in its place in a step.
+#[cfg(feature = "cuda")]
+#[test]
+fn the_cuda_backend_follows_the_reference() {
+    let networks = [(Arch::Standard, 3, 2, [12, 20]), (Arch::Residual, 8, 2, [16, 8])];
+    for ((arch, base, levels, size), (target, architecture)) in networks.into_iter().zip(TARGETS.into_iter().zip([80, 70])) {
+        let spec = spec(arch, base, levels);
+        let tape = training_with_gradients(&spec, 2, size, LOSS, target);
+        let (data, reference) = run_away_from_ties(&spec, &tape);
+        for fuse in [false, true] {
+            let Some(backend) = emulator::open(architecture, 1) else { return };
+            let session = gradients_of(Box::new(backend), &tape, &data, fuse);
             for name in compared(&spec) {
                 let distance = distance(&networks::read(&session, &name), reference.named(&name));
                 assert!(distance < 2e-4, "{arch:?} base {base}, fused {fuse}: {name} is {distance:e} away");

@@ -104,8 +104,17 @@ impl Run {
     }
 }
 
-/// Runs a tape. `given` holds its inputs and persistent values by name.
+/// Runs a tape. `given` holds its inputs and persistent values by name. What the tape stores as f16 is rounded to it.
 pub fn run(tape: &Tape, given: &BTreeMap<String, Array>) -> Run {
+    run_with(tape, given, stored)
+}
+
+/// As [`run`], with nothing rounded: what a list means, apart from the types in which it stores its values.
+pub fn run_unrounded(tape: &Tape, given: &BTreeMap<String, Array>) -> Run {
+    run_with(tape, given, |array, _| array)
+}
+
+fn run_with(tape: &Tape, given: &BTreeMap<String, Array>, store: impl Fn(Array, DType) -> Array) -> Run {
     let mut names: BTreeMap<String, ValueId> = tape.outputs().iter().cloned().collect();
     let mut values: Vec<Option<Array>> = vec![None; tape.values().len()];
     // The only way to a value's identity from outside is a node or an output that names it; that is all that a run needs.
@@ -124,8 +133,13 @@ pub fn run(tape: &Tape, given: &BTreeMap<String, Array>) -> Run {
             node.inputs.iter().map(|v| values[v.index()].clone().expect("written before it is read")).collect();
         let before: Vec<Array> = node.outputs.iter().filter_map(|v| values[v.index()].clone()).collect();
         tie_distance = tie_distance.min(distance_from_ties(&node.instruction, &inputs));
-        for (v, output) in node.outputs.iter().zip(execute(&node.instruction, &inputs, &before)) {
-            values[v.index()] = Some(stored(output, tape.dtype(*v)));
+        let outputs = match node.instruction {
+            // It does nothing but store.
+            Instruction::Cast(_) => inputs,
+            _ => execute(&node.instruction, &inputs, &before),
+        };
+        for (v, output) in node.outputs.iter().zip(outputs) {
+            values[v.index()] = Some(store(output, tape.dtype(*v)));
         }
     }
     Run { values, names, tie_distance }

@@ -2,6 +2,7 @@
 
 mod gradient;
 pub mod interpreter;
+mod mixed;
 pub mod networks;
 mod plans;
 pub mod reference_backend;

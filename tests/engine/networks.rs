@@ -59,6 +59,7 @@ fn random_value(name: &str, shape: Shape, mut random: Philox) -> Array {
     let last = name.rsplit('.').next().unwrap_or(name);
     let mut draw: Box<dyn FnMut() -> f32> = match last {
         "loss_scale" => Box::new(|| 1.0),
+        "overflow" => Box::new(|| 0.0),
         "instances" => Box::new(move || random.range(0.0, 3.0).floor()),
         "target" => Box::new(move || f32::from(random.uniform() < 0.4)),
         // A weight mask is 0 on padding.

@@ -76,6 +76,15 @@ fn the_most_channels() {
     assert!(data.check(), "another seed has no tie");
 }
 
+/// Images whose sums are made of several partial ones, the last of them short.
+#[test]
+fn large_images() {
+    for (seed, shape) in [[2, 40, 61, 3], [1, 90, 100, 5]].into_iter().enumerate() {
+        let data = data(shape, shape[3], 3.0, seed as u32);
+        assert!(data.check(), "another seed has no tie: {}", data.name);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]

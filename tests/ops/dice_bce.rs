@@ -95,6 +95,14 @@ fn hostile_shapes() {
     }
 }
 
+/// Images whose sums are made of many partial ones, the last of them short; and more channels than anybody has.
+#[test]
+fn large_images() {
+    for (seed, shape) in [[2, 60, 75, 2], [1, 270, 255, 1], [2, 3, 5, 37]].into_iter().enumerate() {
+        data(shape, 6.0, FOCAL_AND_DICE, seed as u32).check();
+    }
+}
+
 /// Logits far out give large, finite losses.
 #[test]
 fn saturated_logits() {

@@ -39,6 +39,15 @@ fn hostile_shapes() {
     }
 }
 
+/// The largest of a NaN and 0 is the NaN: training must not hide it. Its gradient is none.
+#[test]
+fn relu_keeps_nan() {
+    let x = Array::vector(vec![f64::NAN, f64::NEG_INFINITY, f64::INFINITY, -1.0, 1.0]);
+    let dy = Array::vector(vec![1.0; 5]);
+    check(&Case::exact("not finite".into(), Instruction::Relu(Relu {}), vec![x.clone()]));
+    check(&Case::exact("not finite".into(), Instruction::ReluGrad(ReluGrad {}), vec![dy, x]));
+}
+
 /// Far out the function is 0 or 1 and never NaN.
 #[test]
 fn sigmoid_saturates() {

@@ -1,11 +1,13 @@
 //! The emulated GPUs on which every case runs as well.
 
-use super::harness::Case;
+use super::harness::{Case, check_on};
 use crate::engine::interpreter::execute;
 use half::f16;
-use std::path::PathBuf;
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use unet_engine::backend::Backend;
 use unet_engine::backend::cuda::{self, Cuda, driver::Emulator};
 use unet_engine::ops::{Instruction, Operand};
 
@@ -30,17 +32,52 @@ fn libraries() -> Option<&'static [PathBuf]> {
     BUILT.get_or_init(build).as_deref()
 }
 
-/// An emulated GPU of an architecture; its threads run in an order that `seed` permutes.
-pub fn open(architecture: u32, seed: u64) -> Option<Cuda<Emulator>> {
+/// The library of an architecture.
+pub fn library(architecture: u32) -> Option<&'static Path> {
     let name = format!("libkernels-sm_{architecture}.so");
     let library = libraries()?.iter().find(|path| path.ends_with(&name)).expect("a library for each architecture");
-    Some(cuda::emulate(library, seed).expect("the emulator opens"))
+    Some(library)
+}
+
+/// An emulated GPU of an architecture; its threads run in an order that `seed` permutes.
+pub fn open(architecture: u32, seed: u64) -> Option<Cuda<Emulator>> {
+    Some(cuda::emulate(library(architecture)?, seed).expect("the emulator opens"))
 }
 
 /// The architectures whose kernels differ for this instruction.
 pub fn architectures(instruction: &Instruction) -> &'static [u32] {
     let name = instruction.name();
     if name.starts_with("conv") { &ARCHITECTURES } else { &ARCHITECTURES[2..] }
+}
+
+thread_local! {
+    /// Kept from case to case: a GPU loads its kernels when it is opened.
+    static GPU: RefCell<Option<Box<dyn Backend>>> = const { RefCell::new(None) };
+}
+
+/// Runs `case` on the GPU if `UNET_ENGINE_TEST_DEVICE=cuda` asks for it, and says whether it did.
+pub fn check_on_gpu(case: &Case) -> bool {
+    match std::env::var("UNET_ENGINE_TEST_DEVICE").as_deref() {
+        Err(_) => return false,
+        Ok("cuda") => {}
+        Ok(other) => panic!("UNET_ENGINE_TEST_DEVICE={other}: expected cuda"),
+    }
+    GPU.with_borrow_mut(|gpu| {
+        let gpu = gpu.get_or_insert_with(|| cuda::open(0).expect("a GPU"));
+        [Some(case), in_half(case).as_ref()].into_iter().flatten().for_each(|case| check_on("cuda", case, &mut **gpu));
+    });
+    true
+}
+
+/// Runs `case` on the emulated GPUs whose kernels differ for it, in f32 and, where the operation may store f16, in that.
+pub fn check(case: &Case) {
+    let seed = case.inputs.iter().map(|array| array.data.len() as u64).sum();
+    for case in [Some(case), in_half(case).as_ref()].into_iter().flatten() {
+        for &architecture in architectures(&case.instruction) {
+            let Some(mut backend) = open(architecture, seed) else { return };
+            check_on(&format!("emulated sm_{architecture}"), case, &mut backend);
+        }
+    }
 }
 
 /// The case with f16 where the operation may store f16, or `None` if nowhere. The arithmetic stays f32, so the error allowed grows

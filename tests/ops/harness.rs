@@ -1,6 +1,5 @@
 //! Runs one instruction through a backend and judges what it wrote.
 
-use super::emulator;
 use crate::engine::interpreter::execute;
 use crate::reference::{Array, indices};
 use half::f16;
@@ -103,34 +102,28 @@ impl Case {
     }
 }
 
-/// Runs `case` on the CPU backend at every level that this CPU has and on the emulated GPUs, and fails with its message.
+/// Runs `case` on the CPU backend at every level that this CPU has and on the emulated GPUs, and fails with its message. With
+/// `UNET_ENGINE_TEST_DEVICE=cuda` it runs on the real GPU instead (tools/gpu-check).
 pub fn check(case: &Case) {
+    #[cfg(feature = "cuda")]
+    if super::emulator::check_on_gpu(case) {
+        return;
+    }
     check_on_cpu(case);
-    check_on_emulator(case);
+    #[cfg(feature = "cuda")]
+    super::emulator::check(case);
 }
 
-/// Runs `case` on the emulated GPUs in f32 and, where the operation may store f16, in that.
-pub fn check_on_emulator(case: &Case) {
-    let cases = [Some(case.clone()), emulator::in_half(case)];
-    for (case, &architecture) in cases
-        .iter()
-        .flatten()
-        .flat_map(|case| emulator::architectures(&case.instruction).iter().map(move |architecture| (case, architecture)))
-    {
-        let seed = case.inputs.iter().map(|a| a.data.len() as u64).sum();
-        let Some(mut backend) = emulator::open(architecture, seed) else { return };
-        if let Err(message) = run_case(case, &mut backend).and_then(|outputs| case.judge(&outputs)) {
-            panic!("emulated sm_{architecture}: {message}\n  attributes: {:?}", case.instruction);
-        }
+pub fn check_on(device: &str, case: &Case, backend: &mut dyn Backend) {
+    if let Err(message) = run_case(case, backend).and_then(|outputs| case.judge(&outputs)) {
+        panic!("{device}: {message}\n  attributes: {:?}", case.instruction);
     }
 }
 
 fn check_on_cpu(case: &Case) {
     for level in cpu::Level::ALL.into_iter().filter(|level| level.is_available()) {
         let mut backend = cpu::open_at(level, 2).expect("a CPU backend");
-        if let Err(message) = run_case(case, &mut *backend).and_then(|outputs| case.judge(&outputs)) {
-            panic!("{level:?}: {message}\n  attributes: {:?}", case.instruction);
-        }
+        check_on(&format!("{level:?}"), case, &mut *backend);
     }
 }
 

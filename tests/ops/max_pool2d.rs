@@ -1,10 +1,11 @@
 //! Max-pooling and its gradient.
 
+use super::emulator;
 use super::finite_differences::differentiate;
 use super::harness::{Case, Random, check, run_case};
 use crate::reference::{Array, max_pool2d};
 use proptest::prelude::*;
-use unet_engine::backend::cpu;
+use unet_engine::backend::{Backend, cpu};
 use unet_engine::ops::Instruction;
 use unet_engine::ops::max_pool2d::{MaxPool2d, MaxPool2dGrad};
 
@@ -63,13 +64,14 @@ fn gradient_is_finite_differences() {
 /// A NaN is the largest, wherever it lies: training must not hide it.
 #[test]
 fn nan_wins() {
-    let mut backend = cpu::open(1).unwrap();
-    for place in 0..4 {
+    let mut backends: Vec<Box<dyn Backend>> = vec![cpu::open(1).unwrap()];
+    backends.extend(emulator::open(80, 0).map(|emulated| Box::new(emulated) as Box<dyn Backend>));
+    for (i, place) in (0..4 * backends.len()).map(|i| (i / 4, i % 4)) {
         let mut data = vec![1.0, 2.0, 3.0, 4.0];
         data[place] = f64::NAN;
         let mut case = forward(Array::new([1, 2, 2, 1], vec![0.0; 4]), 0);
         case.inputs[0].data = data;
-        let found = run_case(&case, &mut *backend).unwrap();
+        let found = run_case(&case, &mut *backends[i]).unwrap();
         assert!(found[0].data[0].is_nan(), "place {place}");
         assert_eq!(found[1].data[0], place as f64);
     }

@@ -13,8 +13,10 @@ mod conv2d;
 mod conv_transpose2d;
 mod dice_bce;
 mod elementwise;
-mod emulator;
+#[cfg(feature = "cuda")]
+pub mod emulator;
 mod finite_differences;
 mod harness;
 mod max_pool2d;
 mod sabotage;
+mod traffic;

@@ -2,8 +2,9 @@
 
 use super::Array;
 
+/// A NaN stays one.
 pub fn relu(x: &Array) -> Array {
-    x.map(|x| if x > 0.0 { x } else { 0.0 })
+    x.map(|x| if x < 0.0 { 0.0 } else { x })
 }
 
 pub fn relu_grad(dy: &Array, y: &Array) -> Array {

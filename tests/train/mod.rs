@@ -1,6 +1,8 @@
 //! A training from the outside: tiny networks on pictures of discs.
 
 mod channels;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod failures;
 mod resume;
 mod several;

@@ -2,7 +2,9 @@
 
 use super::*;
 use std::cell::Cell;
+use unet_engine::checkpoint;
 use unet_engine::error::ErrorKind;
+use unet_engine::train::config::{Options, PrecisionChoice};
 
 /// Trains, interrupted at every `every`-th batch (of training or validation), until it is done. Returns the number of interruptions.
 pub fn train_in_pieces(request: &Request, samples: fn() -> Vec<Sample>, every: usize) -> usize {
@@ -49,6 +51,40 @@ fn a_crash_before_last_is_written_costs_nothing_but_time() {
     }
     train(&Request { resume: true, ..tiny(&crashed) }).unwrap();
     assert_same_run(&whole, &crashed);
+}
+
+/// A run that was stopped in mixed precision goes on in f32 where it is told to, with its parameters, moments and counts; the loss scale
+/// of before does not go with it. On the CPU it goes on in no other way.
+#[test]
+fn a_mixed_run_goes_on_in_f32() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, mixed) = (folder.path().join("whole"), folder.path().join("mixed"));
+    train(&tiny(&whole)).unwrap();
+    let asked = Cell::new(0);
+    let second_epoch = || {
+        asked.set(asked.get() + 1);
+        asked.get() == 8
+    };
+    run_on(&tiny(&mixed), discs(), &second_epoch).unwrap_err();
+    // As a GPU leaves it behind.
+    let config = std::fs::read_to_string(mixed.join("config.toml")).unwrap();
+    std::fs::write(mixed.join("config.toml"), config.replace("precision = \"f32\"", "precision = \"mixed\"")).unwrap();
+    let path = mixed.join("checkpoints/last.safetensors");
+    let mut last = checkpoint::read(&path).unwrap();
+    last.state["loss_scaler"] = serde_json::json!({"scale": 4096.0, "clean_steps": 3});
+    last.state["skipped_steps"] = 1.into();
+    last.tensors.get_mut("loss_scale").unwrap().data = vec![4096.0];
+    checkpoint::write(&path, &last).unwrap();
+    let go_on = |precision| {
+        let options = Options { precision, ..tiny(&mixed).options };
+        train(&Request { options, resume: true, ..tiny(&mixed) })
+    };
+    for precision in [None, Some(PrecisionChoice::Auto), Some(PrecisionChoice::Mixed)] {
+        let error = go_on(precision).unwrap_err();
+        assert!(error.kind() == ErrorKind::Device && error.to_string().contains("--precision f32"), "{error}");
+    }
+    go_on(Some(PrecisionChoice::F32)).unwrap();
+    assert_same_run(&whole, &mixed);
 }
 
 #[test]

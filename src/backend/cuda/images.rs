@@ -23,6 +23,7 @@ pub struct Image {
 
 /// The driver reads images as structures, and `include_bytes!` alone promises no alignment.
 #[repr(C, align(16))]
+#[allow(dead_code, reason = "a build without kernels makes none")]
 struct Aligned<T: ?Sized>(T);
 
 include!(concat!(env!("OUT_DIR"), "/kernels.rs"));

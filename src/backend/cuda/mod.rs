@@ -11,6 +11,7 @@ mod batch_norm;
 mod cast;
 mod channel_sum;
 mod check_finite;
+mod columns;
 mod concat;
 mod conv2d;
 mod conv_transpose2d;
@@ -24,13 +25,14 @@ mod max_pool2d;
 mod probe;
 mod program;
 mod relu;
+mod rows;
 mod sigmoid;
 mod weight_grad;
 
 pub use probe::{CudaProbe, Gpu, KERNEL_ARCHITECTURES, KERNEL_COMPILER, probe};
 
 use super::Backend;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ops::Instruction;
 use crate::plan::{ALIGNMENT, Plan, Slot, Step};
 use crate::tape::Shape;
@@ -66,18 +68,6 @@ pub fn is_usable(number: usize) -> bool {
 /// If the library cannot be loaded.
 pub fn emulate(library: &Path, seed: u64) -> Result<Cuda<Emulator>> {
     Ok(Cuda::new(Emulator::open(library, seed)?))
-}
-
-/// A backend on the emulated GPU in the library that `UNET_ENGINE_EMULATOR` names.
-///
-/// # Errors
-/// If it names none, or the library cannot be loaded.
-pub fn open_emulator() -> Result<Cuda<Emulator>> {
-    let library = std::env::var_os("UNET_ENGINE_EMULATOR").ok_or_else(|| {
-        Error::usage("--device emulator: UNET_ENGINE_EMULATOR names no library of emulated kernels")
-            .remedy("run tools/emulator/build and set the variable to one of the paths that it prints")
-    })?;
-    emulate(library.as_ref(), 0)
 }
 
 /// A backend over a driver.
@@ -202,6 +192,12 @@ fn workspace_bytes(instruction: &Instruction, inputs: &[Shape], outputs: &[Shape
     match instruction {
         Instruction::Conv2dWeightGrad(_) => conv2d::weight_grad_workspace(inputs, outputs[0]),
         Instruction::ConvTranspose2dWeightGrad(_) => conv_transpose2d::weight_grad_workspace(inputs, outputs[0]),
+        Instruction::ChannelSum(_) => columns::workspace_bytes(inputs[0], 1),
+        Instruction::BatchNormStatistics(_) | Instruction::BatchNormGradReduce(_) => columns::workspace_bytes(inputs[0], 2),
+        Instruction::CheckFinite(_) => check_finite::workspace(inputs[0]),
+        Instruction::Assign(op) => assign::workspace(op, inputs[0]),
+        Instruction::DiceBce(_) => dice_bce::workspace(inputs[0]),
+        Instruction::DiceBceGrad(_) => dice_bce::grad_workspace(inputs[1]),
         _ => 0,
     }
 }

@@ -1,0 +1,168 @@
+// The gradients of batch normalisation. Formulae: src/ops/batch_norm.rs.
+#include "batch_norm.cuh"
+
+struct GradReduceParameters {
+    const void* dy;     // [pixels][channels]
+    const void* x;      // [pixels][channels]
+    const float* mean;  // [channels]
+    const void* y;      // [pixels][channels]: where it is not positive, dy does not count; or null
+    float* partials;    // [chunk][2][channels]
+    ColumnCut cut;
+};
+static_assert(sizeof(GradReduceParameters) == 64);
+
+struct GradReduceCombineParameters {
+    const float* partials;  // [chunk][2][channels]
+    const float* var;       // [channels]
+    float* dgamma;          // [channels]
+    float* dbeta;           // [channels]
+    ColumnCut cut;
+    float eps;
+    int32_t padding;
+};
+static_assert(sizeof(GradReduceCombineParameters) == 64);
+
+/// dz and dz (x - mean).
+template <typename T, int V>
+struct GradTerms {
+    const T* dy;
+    const T* x;
+    const T* y;
+    Floats<V> mean;
+
+    __device__ __forceinline__ GradTerms(const GradReduceParameters& p, const ColumnPart<V>& part)
+        : dy(static_cast<const T*>(p.dy)),
+          x(static_cast<const T*>(p.x)),
+          y(static_cast<const T*>(p.y)),
+          mean(load_floats<V>(p.mean + part.channel)) {}
+
+    __device__ __forceinline__ void add(float (&sums)[2 * V], int64_t at) const {
+        const auto of_dy = load_vector<V>(dy + at), of_x = load_vector<V>(x + at);
+        const auto of_y = load_vector<V>((y ? y : dy) + at);
+#pragma unroll
+        for (int v = 0; v < V; ++v) {
+            const float dz = !y || to_float(of_y.v[v]) > 0 ? to_float(of_dy.v[v]) : 0.0f;
+            sums[v] += dz;
+            sums[V + v] += dz * (to_float(of_x.v[v]) - mean.v[v]);
+        }
+    }
+};
+
+template <typename T, int V>
+__device__ __forceinline__ void sum_grad_terms(const GradReduceParameters& p, float* shared) {
+    const ColumnPart<V> part(p.cut);
+    sum_columns<2>(p.cut, part, GradTerms<T, V>(p, part), shared, p.partials);
+}
+
+template <typename T>
+struct SharedSums {
+    float sums[COLUMN_SHARED<2, VECTOR<T>>];
+};
+
+template <typename T>
+__device__ __forceinline__ void grad_reduce(const GradReduceParameters& p, SharedSums<T>& shared) {
+    if (is_vectorised<T>(p.cut)) {
+        sum_grad_terms<T, VECTOR<T>>(p, shared.sums);
+    } else {
+        sum_grad_terms<T, 1>(p, shared.sums);
+    }
+}
+
+KERNEL(batch_norm_grad_reduce_f32, COLUMN_THREADS, GradReduceParameters) {
+    SHARED(SharedSums<float>, shared);
+    grad_reduce<float>(p, shared);
+}
+
+KERNEL(batch_norm_grad_reduce_f16, COLUMN_THREADS, GradReduceParameters) {
+    SHARED(SharedSums<f16>, shared);
+    grad_reduce<f16>(p, shared);
+}
+
+struct SharedTotals {
+    double sums[COLUMN_SHARED<2, 1>];
+};
+
+KERNEL(batch_norm_grad_reduce_combine, COLUMN_THREADS, GradReduceCombineParameters) {
+    SHARED(SharedTotals, shared);
+    combine_columns<2>(p.cut, p.partials, shared.sums, AddTerms{}, [&](int channel, const double(&sums)[2]) {
+        p.dbeta[channel] = static_cast<float>(sums[0]);
+        p.dgamma[channel] = static_cast<float>(sums[1] / sqrt(static_cast<double>(p.var[channel] + p.eps)));
+    });
+}
+
+struct GradApplyParameters {
+    const void* dy;       // [pixels][channels]
+    const void* x;        // [pixels][channels]
+    const float* mean;    // [channels]
+    const float* var;     // [channels]
+    const float* gamma;   // [channels]
+    const float* dgamma;  // [channels]
+    const float* dbeta;   // [channels]
+    const void* y;        // [pixels][channels], or null
+    void* dx;             // [pixels][channels]
+    void* dresidual;      // [pixels][channels], or null
+    ColumnCut cut;
+    float eps;
+    float count;  // M
+};
+static_assert(sizeof(GradApplyParameters) == 112);
+
+/// dx = scale dz - (offset + slope (x - mean)) with numbers of V channels.
+template <int V>
+struct GradLine {
+    Floats<V> mean, scale, offset, slope;
+
+    __device__ __forceinline__ GradLine(const GradApplyParameters& p, int channel)
+        : mean(load_floats<V>(p.mean + channel)), scale(load_floats<V>(p.gamma + channel)), offset(load_floats<V>(p.dbeta + channel)), slope(load_floats<V>(p.dgamma + channel)) {
+        const auto inverse = inverse_deviation<V>(p.var + channel, p.eps);
+        const float share = 1.0f / p.count;
+#pragma unroll
+        for (int v = 0; v < V; ++v) {
+            scale.v[v] *= inverse.v[v];
+            offset.v[v] *= scale.v[v] * share;
+            slope.v[v] *= scale.v[v] * inverse.v[v] * share;
+        }
+    }
+};
+
+template <typename T, int V>
+__device__ __forceinline__ void grad_apply(const GradApplyParameters& p) {
+    const ColumnPart<V> part(p.cut);
+    const T* dy = static_cast<const T*>(p.dy);
+    const T* x = static_cast<const T*>(p.x);
+    const T* y = static_cast<const T*>(p.y);
+    T* dx = static_cast<T*>(p.dx);
+    T* dresidual = static_cast<T*>(p.dresidual);
+    Vector<T, V> of_dz[COLUMN_BATCH], of_x[COLUMN_BATCH];
+    part.for_batch(p.cut, [&](int i, int64_t at) {
+        of_dz[i] = load_vector<V>(dy + at);
+        of_x[i] = load_vector<V>(x + at);
+        if (!y) return;
+        const auto of_y = load_vector<V>(y + at);
+#pragma unroll
+        for (int v = 0; v < V; ++v) of_dz[i].v[v] = to_float(of_y.v[v]) > 0 ? of_dz[i].v[v] : from_float<T>(0);
+    });
+    const GradLine<V> line(p, part.channel);
+    part.for_batch(p.cut, [&](int i, int64_t at) {
+        Vector<T, V> out;
+#pragma unroll
+        for (int v = 0; v < V; ++v) {
+            const float through_statistics = line.offset.v[v] + line.slope.v[v] * (to_float(of_x[i].v[v]) - line.mean.v[v]);
+            out.v[v] = from_float<T>(line.scale.v[v] * to_float(of_dz[i].v[v]) - through_statistics);
+        }
+        store_vector<V>(dx + at, out);
+        if (dresidual) store_vector<V>(dresidual + at, of_dz[i]);
+    });
+}
+
+template <typename T>
+__device__ __forceinline__ void grad_apply(const GradApplyParameters& p) {
+    if (is_vectorised<T>(p.cut)) {
+        grad_apply<T, VECTOR<T>>(p);
+    } else {
+        grad_apply<T, 1>(p);
+    }
+}
+
+KERNEL(batch_norm_grad_apply_f32, COLUMN_THREADS, GradApplyParameters) { grad_apply<float>(p); }
+KERNEL(batch_norm_grad_apply_f16, COLUMN_THREADS, GradApplyParameters) { grad_apply<f16>(p); }
