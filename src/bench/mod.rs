@@ -11,10 +11,15 @@ pub mod data;
 pub mod kernels;
 #[cfg(feature = "cuda")]
 pub mod measure;
+pub mod occupancy;
 pub mod peaks;
 pub mod reference;
+pub mod resources;
+#[cfg(feature = "cuda")]
+pub mod roofline;
 pub mod sample;
 pub mod statistics;
 #[cfg(feature = "cuda")]
 pub mod table;
 pub mod torch;
+pub mod traffic;

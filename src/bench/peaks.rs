@@ -17,6 +17,9 @@ pub struct Peaks {
     pub registers: usize,
     /// Shared memory of a multiprocessor that blocks can have, in bytes.
     pub shared_bytes: usize,
+    /// What the system takes of it for each block, and the unit in which it is given.
+    pub shared_reserved: usize,
+    pub shared_unit: usize,
     pub threads: usize,
     pub blocks: usize,
 }
@@ -31,6 +34,8 @@ pub const V100: Peaks = Peaks {
     multiprocessors: 80,
     registers: 65_536,
     shared_bytes: 96 << 10,
+    shared_reserved: 0,
+    shared_unit: 256,
     threads: 2048,
     blocks: 32,
 };
@@ -45,6 +50,8 @@ pub const H100: Peaks = Peaks {
     multiprocessors: 132,
     registers: 65_536,
     shared_bytes: 228 << 10,
+    shared_reserved: 1 << 10,
+    shared_unit: 128,
     threads: 2048,
     blocks: 32,
 };

@@ -122,7 +122,7 @@ impl Row {
         }
     }
 
-    /// The row as a line under [`HEAD`].
+    /// The row as a line under [`head`].
     pub fn line(&self) -> String {
         let Timed { ms, tflop_per_s, gb_per_s, .. } = &self.ours;
         let spread = (self.ours.ms_upper_quartile - self.ours.ms_lower_quartile) / ms * 100.0;

@@ -188,7 +188,17 @@ impl<D: Driver> Backend for Cuda<D> {
     }
 }
 
-fn workspace_bytes(instruction: &Instruction, inputs: &[Shape], outputs: &[Shape]) -> usize {
+/// The launches of a plan on a GPU that is not there: to count what they do.
+pub fn launches(plan: &Plan, persistent_bytes: usize) -> Vec<driver::Launch> {
+    // Addresses that nobody follows.
+    let regions = Regions { persistent: Some((1 << 40, persistent_bytes)), transient: Some((2 << 40, plan.transient_bytes())) };
+    let mut launches = Vec::new();
+    plan.steps().iter().for_each(|step| lower(step, &mut Lowering::new(step, regions, &mut launches)));
+    launches
+}
+
+/// Scratch memory for an instruction.
+pub fn workspace_bytes(instruction: &Instruction, inputs: &[Shape], outputs: &[Shape]) -> usize {
     match instruction {
         Instruction::Conv2dWeightGrad(_) => conv2d::weight_grad_workspace(inputs, outputs[0]),
         Instruction::ConvTranspose2dWeightGrad(_) => conv_transpose2d::weight_grad_workspace(inputs, outputs[0]),
