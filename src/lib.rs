@@ -11,11 +11,12 @@
 //! 7. [`optim`] and [`checkpoint`]: named parameters and their state.
 //! 8. [`infer`], [`segment`] and [`metrics`]: from pictures to probabilities, to objects, and how good they are.
 //! 9. [`train`] and [`predict`]: the only places where the picture side and the tensor side meet.
-//! 10. [`report`] and [`cli`].
+//! 10. [`report`], [`bench`] and [`cli`].
 
 pub mod atomic_file;
 pub mod augment;
 pub mod backend;
+pub mod bench;
 pub mod checkpoint;
 pub mod cli;
 pub mod dataset;

@@ -19,7 +19,7 @@ pub enum Device {
 
 impl Device {
     /// What [`open`] opens: the device itself, or what `auto` stands for on this machine.
-    fn resolve(self) -> Device {
+    pub fn resolve(self) -> Device {
         match self {
             Device::Auto if is_usable(0) => Device::Cuda(0),
             Device::Auto => Device::Cpu,

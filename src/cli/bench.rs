@@ -1,14 +1,17 @@
 //! `bench`: measure this machine's throughput.
 
 mod augment;
+mod kernels;
 mod profile;
+mod roofline;
 
 use super::{print_json, print_line};
-use crate::backend::{Session, cpu};
+use crate::backend::{self, Session};
 use crate::error::{Error, Result};
 use crate::model::{Arch, NetworkSpec, Target, initialise};
 use crate::ops::dice_bce::LossParameters;
-use crate::plan::PlanOptions;
+use crate::optim::LossScaler;
+use crate::plan::{OVERFLOW, PlanOptions, Precision};
 use crate::random::{Philox, Purpose};
 use crate::tape::Shape;
 use serde::Serialize;
@@ -20,6 +23,9 @@ Examples:
   unet-engine bench step --arch deep --base 64 --size 512 --batch 8 --profile
   unet-engine bench infer --size 256 --batch 1 --steps 50
   unet-engine bench augment --threads 2
+  unet-engine bench kernels --device cuda
+  unet-engine bench kernels --all --torch torch.json --json
+  unet-engine bench roofline --gpu v100
 
 Images are random, so nothing needs to be at hand. `augment` measures the data pipeline alone; of the network's options it uses none.";
 
@@ -33,18 +39,18 @@ pub(super) struct Args {
     /// Which network.
     #[arg(long, value_enum, default_value = "standard")]
     arch: Arch,
-    /// Channels of the first level.
-    #[arg(long, default_value_t = 32)]
-    base: usize,
+    /// Channels of the first level [default: 32, for kernels and roofline 64].
+    #[arg(long)]
+    base: Option<usize>,
     /// Poolings [default: 4, of the deep network 5].
     #[arg(long)]
     levels: Option<usize>,
-    /// Width and height of the network's input.
-    #[arg(long, default_value_t = 256)]
-    size: usize,
-    /// Images a step.
-    #[arg(long, default_value_t = 4)]
-    batch: usize,
+    /// Width and height of the network's input [default: 256, for kernels and roofline 512].
+    #[arg(long)]
+    size: Option<usize>,
+    /// Images a step [default: 4, for kernels and roofline 8].
+    #[arg(long)]
+    batch: Option<usize>,
     /// Measured steps; two more go before them.
     #[arg(long, default_value_t = 10)]
     steps: usize,
@@ -54,6 +60,9 @@ pub(super) struct Args {
     /// auto, cpu, cuda or cuda:N.
     #[arg(long, default_value = "auto")]
     device: String,
+    /// In which numbers the network computes [default: f32 on the CPU, mixed on a GPU].
+    #[arg(long, value_enum, default_value = "auto")]
+    precision: WishedPrecision,
     /// Address of the random numbers.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -63,6 +72,18 @@ pub(super) struct Args {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    of_kernels: kernels::Args,
+    #[command(flatten)]
+    of_roofline: roofline::Args,
+}
+
+/// A wish for numbers.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum WishedPrecision {
+    Auto,
+    F32,
+    Mixed,
 }
 
 /// The measurements.
@@ -70,12 +91,42 @@ pub(super) struct Args {
 enum What {
     /// Each kernel of the GPU against the roofline and cuDNN.
     Kernels,
+    /// What the kernels can reach on a GPU, counted and not measured: needs none.
+    Roofline,
     /// A training step.
     Step,
     /// Inference.
     Infer,
     /// The data pipeline.
     Augment,
+}
+
+impl Args {
+    fn either(&self, given: Option<usize>, of_network: usize, of_kernels: usize) -> usize {
+        given.unwrap_or(if matches!(self.what, What::Kernels | What::Roofline) { of_kernels } else { of_network })
+    }
+
+    fn base(&self) -> usize {
+        self.either(self.base, 32, 64)
+    }
+
+    fn size(&self) -> usize {
+        self.either(self.size, 256, 512)
+    }
+
+    fn batch(&self) -> usize {
+        self.either(self.batch, 4, 8)
+    }
+
+    /// In which numbers the device computes; kernels are counted in f16 where no device is asked.
+    fn precision(&self) -> Result<Precision> {
+        match self.precision {
+            WishedPrecision::F32 => Ok(Precision::F32),
+            WishedPrecision::Mixed => Ok(Precision::Mixed),
+            WishedPrecision::Auto if matches!(self.what, What::Kernels | What::Roofline) => Ok(Precision::Mixed),
+            WishedPrecision::Auto => backend::default_precision(&self.device),
+        }
+    }
 }
 
 /// What a measurement found.
@@ -97,6 +148,7 @@ struct Report {
     levels: usize,
     size: usize,
     batch: usize,
+    precision: Precision,
     steps: usize,
     device: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -106,7 +158,8 @@ struct Report {
 pub(super) fn run(args: &Args) -> Result<()> {
     check(args)?;
     let report = match args.what {
-        What::Kernels => return Err(no_kernels()),
+        What::Kernels => return kernels::run(args),
+        What::Roofline => return roofline::run(args),
         What::Augment => return augment::run(args),
         What::Step => measure_network(args, "step")?,
         What::Infer => measure_network(args, "infer")?,
@@ -115,11 +168,6 @@ pub(super) fn run(args: &Args) -> Result<()> {
         return print_json(&report);
     }
     print_report(&report)
-}
-
-fn no_kernels() -> Error {
-    Error::device("bench kernels needs the CUDA backend, which is not in this build")
-        .remedy("use `bench step --profile`: it lists the time and GFLOP/s of every CPU kernel")
 }
 
 /// The most measured steps, and the most threads.
@@ -132,38 +180,36 @@ fn check(args: &Args) -> Result<()> {
             return Err(Error::usage(format!("{name} {value} is not possible")).remedy(format!("use {from} to {to}")));
         }
     }
-    network(args).check_step(args.batch, [args.size; 2])?;
-    match args.device.as_str() {
-        "auto" | "cpu" => Ok(()),
-        device if device == "cuda" || device.starts_with("cuda:") => {
-            Err(Error::device(format!("--device {device}: this build has no CUDA backend yet")).remedy("use --device cpu"))
-        }
-        other => Err(Error::usage(format!("--device {other}: expected auto, cpu, cuda or cuda:N"))),
+    network(args).check_step(args.batch(), [args.size(); 2])?;
+    match args.what {
+        What::Step | What::Infer => backend::check_precision(&args.device, args.precision()?),
+        What::Kernels | What::Roofline | What::Augment => args.device.parse::<backend::Device>().map(drop),
     }
 }
 
 fn network(args: &Args) -> NetworkSpec {
     let levels = args.levels.unwrap_or_else(|| NetworkSpec::default_levels(args.arch));
-    NetworkSpec { arch: args.arch, base: args.base, levels, channels_in: 1, channels_out: 1 }
+    NetworkSpec { arch: args.arch, base: args.base(), levels, channels_in: 1, channels_out: 1 }
 }
 
 fn measure_network(args: &Args, what: &'static str) -> Result<Report> {
     let spec = network(args);
-    let size = [args.size; 2];
+    let (size, batch, precision) = ([args.size(); 2], args.batch(), args.precision()?);
     let loss = LossParameters { alpha: 0.5, smooth: 1.0, class_weight: 1.0, focal_gamma: 0.0 };
     let tape = match what {
-        "step" => spec.record_training(args.batch, size, loss, Target::Given)?,
-        _ => spec.record_inference(args.batch, size)?,
+        "step" => spec.record_training(batch, size, loss, Target::Given)?,
+        _ => spec.record_inference(batch, size)?,
     };
-    let mut session = Session::new(cpu::open(args.threads)?, &[&tape], PlanOptions::default())?;
-    fill(&mut session, &spec, args, what == "step")?;
+    let backend = backend::open(&args.device, args.threads)?;
+    let mut session = Session::new(backend, &[&tape], PlanOptions { fuse: true, precision })?;
+    fill(&mut session, &spec, args, what == "step", precision)?;
     for _ in 0..2 {
-        session.run(0)?;
+        run_and_wait(&mut session)?;
     }
     let mut seconds = Vec::with_capacity(args.steps);
     for _ in 0..args.steps {
         let start = Instant::now();
-        session.run(0)?;
+        run_and_wait(&mut session)?;
         seconds.push(start.elapsed().as_secs_f64());
     }
     seconds.sort_by(f64::total_cmp);
@@ -173,7 +219,7 @@ fn measure_network(args: &Args, what: &'static str) -> Result<Report> {
     let median = median(&seconds);
     Ok(Report {
         what,
-        images_per_s: args.batch as f64 / median,
+        images_per_s: batch as f64 / median,
         step_ms_median: median * 1e3,
         step_ms_min: seconds[0] * 1e3,
         step_ms_max: seconds[seconds.len() - 1] * 1e3,
@@ -182,22 +228,29 @@ fn measure_network(args: &Args, what: &'static str) -> Result<Report> {
         gflop_per_step: flops as f64 / 1e9,
         gflop_per_s: flops as f64 / 1e9 / median,
         arch: args.arch,
-        base: args.base,
+        base: args.base(),
         levels: spec.levels,
-        size: args.size,
-        batch: args.batch,
+        size: args.size(),
+        batch,
+        precision,
         steps: args.steps,
         device: session.backend().describe(),
         profile,
     })
 }
 
+/// One step. A GPU runs behind the host: a number that is read afterwards makes the host wait for it.
+fn run_and_wait(session: &mut Session) -> Result<()> {
+    session.run(0)?;
+    session.read_persistent("head.bias").map(drop)
+}
+
 /// Parameters as training would start with, and a random batch: a tenth of the target is 1.
-fn fill(session: &mut Session, spec: &NetworkSpec, args: &Args, training: bool) -> Result<()> {
+fn fill(session: &mut Session, spec: &NetworkSpec, args: &Args, training: bool, precision: Precision) -> Result<()> {
     for (index, parameter) in spec.parameters().iter().enumerate() {
         session.write_persistent(&parameter.name, &initialise(parameter, index, args.seed))?;
     }
-    let shape = Shape::image(args.batch, args.size, args.size, 1);
+    let shape = Shape::image(args.batch(), args.size(), args.size(), 1);
     let mut rng = Philox::new(args.seed, 0, 0, Purpose::Bench);
     let image: Vec<f32> = (0..shape.len()).map(|_| rng.normal()).collect();
     session.write_input(0, "image", &image)?;
@@ -205,8 +258,13 @@ fn fill(session: &mut Session, spec: &NetworkSpec, args: &Args, training: bool) 
         let target: Vec<f32> = (0..shape.len()).map(|_| f32::from(u8::from(rng.uniform() > 0.9))).collect();
         session.write_input(0, "target", &target)?;
         session.write_input(0, "weight", &vec![1.0; shape.len()])?;
-        session.write_persistent("schedule", &[1e-4, 1.0, 1.0, 1.0])?;
-        session.write_persistent("loss_scale", &[1.0])?;
+        let loss_scale = if precision == Precision::Mixed { LossScaler::default().scale() } else { 1.0 };
+        session.write_persistent("schedule", &[1e-4, 1.0, 1.0, 1.0 / loss_scale])?;
+        session.write_persistent("loss_scale", &[loss_scale])?;
+        if precision == Precision::Mixed {
+            // Once: a step that overflowed goes on doing all of its work but the updates.
+            session.write_persistent(OVERFLOW, &[0.0])?;
+        }
     }
     Ok(())
 }
@@ -238,8 +296,8 @@ fn print_report(report: &Report) -> Result<()> {
     let Report { what, images_per_s, step_ms_median, .. } = report;
     print_line(&format!("{what} on {}: {images_per_s:.2} images/s", report.device))?;
     print_line(&format!(
-        "  {:?}, base {}, {} levels, {}x{}, batch {}",
-        report.arch, report.base, report.levels, report.size, report.size, report.batch
+        "  {:?}, base {}, {} levels, {}x{}, batch {}, {:?}",
+        report.arch, report.base, report.levels, report.size, report.size, report.batch, report.precision
     ))?;
     print_line(&format!(
         "  {step_ms_median:.1} ms a step (median of {}; {:.1} to {:.1})",

@@ -15,6 +15,7 @@ mod columns;
 mod concat;
 mod conv2d;
 mod conv_transpose2d;
+pub mod cudnn;
 mod dice_bce;
 pub mod driver;
 mod elementwise;
@@ -45,7 +46,15 @@ use std::path::Path;
 /// # Errors
 /// If there is no driver, no such GPU, or no kernels for it in this build.
 pub fn open(number: usize) -> Result<Box<dyn Backend>> {
-    Ok(Box::new(Cuda::new(driver::Gpu::open(number)?)))
+    Ok(Box::new(open_gpu(number)?))
+}
+
+/// As [`open`], for those who need more of it than any backend has.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_gpu(number: usize) -> Result<Cuda<driver::Gpu>> {
+    Ok(Cuda::new(driver::Gpu::open(number)?))
 }
 
 /// Whether there is a GPU of this number whose kernels this build holds.
@@ -77,6 +86,31 @@ impl<D: Driver> Cuda<D> {
     /// What runs the kernels.
     pub fn driver(&mut self) -> &mut D {
         &mut self.driver
+    }
+
+    /// Runs a plan and says how many seconds the device took for all of its launches together.
+    ///
+    /// # Errors
+    /// As [`Backend::run`].
+    pub fn time(&mut self, plan: &Plan) -> Result<f64> {
+        self.lower(plan)?;
+        self.driver.time(&self.programs[&plan.id()].launches)
+    }
+
+    /// Writes zeros over a slot, behind all that was started.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn clear(&mut self, slot: Slot) -> Result<()> {
+        self.driver.zero(self.regions.address(slot), slot.bytes())
+    }
+
+    /// Gives all memory back, but for a little, until the next [`Backend::allocate`].
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn forget(&mut self) -> Result<()> {
+        self.allocate(0, 0)
     }
 
     fn lower(&mut self, plan: &Plan) -> Result<()> {
@@ -154,7 +188,17 @@ impl<D: Driver> Backend for Cuda<D> {
     }
 }
 
-fn workspace_bytes(instruction: &Instruction, inputs: &[Shape], outputs: &[Shape]) -> usize {
+/// The launches of a plan on a GPU that is not there: to count what they do.
+pub fn launches(plan: &Plan, persistent_bytes: usize) -> Vec<driver::Launch> {
+    // Addresses that nobody follows.
+    let regions = Regions { persistent: Some((1 << 40, persistent_bytes)), transient: Some((2 << 40, plan.transient_bytes())) };
+    let mut launches = Vec::new();
+    plan.steps().iter().for_each(|step| lower(step, &mut Lowering::new(step, regions, &mut launches)));
+    launches
+}
+
+/// Scratch memory for an instruction.
+pub fn workspace_bytes(instruction: &Instruction, inputs: &[Shape], outputs: &[Shape]) -> usize {
     match instruction {
         Instruction::Conv2dWeightGrad(_) => conv2d::weight_grad_workspace(inputs, outputs[0]),
         Instruction::ConvTranspose2dWeightGrad(_) => conv_transpose2d::weight_grad_workspace(inputs, outputs[0]),

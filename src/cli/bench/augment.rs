@@ -44,8 +44,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
     };
     check_memory(args, workers)?;
     let options = LoaderOptions {
-        batch: args.batch,
-        size: [args.size; 2],
+        batch: args.batch(),
+        size: [args.size(); 2],
         seed: args.seed,
         workers,
         augment: Some(AugmentConfig::default()),
@@ -55,9 +55,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let samples = (0..N_SAMPLES).map(|i| sample(args, i)).collect();
     let mut loader = Loader::new(Arc::new(samples), options)?;
     let mut order = (0..).map(|i: u64| ((i / N_SAMPLES as u64) as u32, (i % N_SAMPLES as u64) as usize));
-    let mut batch = Vec::with_capacity(args.batch);
+    let mut batch = Vec::with_capacity(args.batch());
     for _ in 0..WARM_UP {
-        enqueue(&mut loader, &mut order, &mut batch, args.batch);
+        enqueue(&mut loader, &mut order, &mut batch, args.batch());
         next(&mut loader)?;
     }
     // Nothing is prepared now: what was done before the clock starts would count as speed.
@@ -65,7 +65,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     // Enough for every worker to have work, never all steps at once.
     let ahead = (WARM_UP + workers).min(args.steps);
     for _ in 0..ahead {
-        enqueue(&mut loader, &mut order, &mut batch, args.batch);
+        enqueue(&mut loader, &mut order, &mut batch, args.batch());
     }
     let mut seconds = Vec::with_capacity(args.steps);
     for step in 0..args.steps {
@@ -73,21 +73,21 @@ pub(super) fn run(args: &Args) -> Result<()> {
         next(&mut loader)?;
         seconds.push(start.elapsed().as_secs_f64());
         if step + ahead < args.steps {
-            enqueue(&mut loader, &mut order, &mut batch, args.batch);
+            enqueue(&mut loader, &mut order, &mut batch, args.batch());
         }
     }
     let elapsed = start.elapsed().as_secs_f64();
     seconds.sort_by(f64::total_cmp);
     let report = Report {
         what: "augment",
-        images_per_s: (args.steps * args.batch) as f64 / elapsed,
+        images_per_s: (args.steps * args.batch()) as f64 / elapsed,
         step_ms_median: median(&seconds) * 1e3,
         arena_bytes: loader.host_bytes(),
         peak_rss_bytes: peak_rss_bytes(),
         arch: args.arch,
-        base: args.base,
-        size: args.size,
-        batch: args.batch,
+        base: args.base(),
+        size: args.size(),
+        batch: args.batch(),
         steps: args.steps,
         workers,
         device: "cpu",
@@ -98,9 +98,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
     print_line(&format!("augment, {workers} workers: {:.1} images/s", report.images_per_s))?;
     print_line(&format!(
         "  {}x{}, batch {}: a batch every {:.1} ms; host buffers {} MiB",
-        args.size,
-        args.size,
-        args.batch,
+        args.size(),
+        args.size(),
+        args.batch(),
         1e3 * elapsed / args.steps as f64,
         report.arena_bytes >> 20
     ))
@@ -110,9 +110,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
 fn check_memory(args: &Args, workers: usize) -> Result<()> {
     // Image, target and weight, in a buffer for each worker, one that is ready and one that is taken; and the samples, each as a picture,
     // prepared, and as a mask.
-    let in_batches = (workers + 2) * args.batch * 3 * size_of::<f32>();
+    let in_batches = (workers + 2) * args.batch() * 3 * size_of::<f32>();
     let in_samples = N_SAMPLES * 3 * size_of::<f32>();
-    let needed = (in_batches + in_samples) as u128 * (args.size as u128).pow(2);
+    let needed = (in_batches + in_samples) as u128 * (args.size() as u128).pow(2);
     match available_bytes() {
         Some(available) if needed > u128::from(available) => {
             let message = format!("the batches need {} MiB of memory, {} MiB are free", needed >> 20, available >> 20);
@@ -135,7 +135,7 @@ fn next(loader: &mut Loader) -> Result<()> {
 
 /// Noise with a disc: the pipeline's work does not depend on what is in the picture.
 fn sample(args: &Args, index: usize) -> Sample {
-    let size = args.size;
+    let size = args.size();
     let mut rng = Philox::new(args.seed, 0, index as u32, Purpose::Bench);
     let image = Gray::new(size, size, (0..size * size).map(|_| rng.uniform()).collect());
     let inside = |i: usize| (i % size).abs_diff(size / 2).pow(2) + (i / size).abs_diff(size / 2).pow(2) < (size / 8).pow(2);

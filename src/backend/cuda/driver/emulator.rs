@@ -128,6 +128,14 @@ impl Driver for Emulator {
         format!("emulated GPU (sm_{})", self.architecture)
     }
 
+    fn name(&self) -> String {
+        self.describe()
+    }
+
+    fn cache_bytes(&self) -> usize {
+        0
+    }
+
     fn architecture(&self) -> String {
         format!("sm_{}", self.architecture)
     }

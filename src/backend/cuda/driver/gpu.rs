@@ -18,6 +18,7 @@ const ANY_MODULE: &str = "add";
 /// A GPU with a stream of its own.
 pub struct Gpu {
     name: String,
+    cache_bytes: usize,
     capability: images::Capability,
     device: sys::CUdevice,
     context: sys::CUcontext,
@@ -82,11 +83,13 @@ impl Gpu {
             let attribute = |attribute| device::get_attribute(device, attribute);
             let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
             let minor = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+            let cache_bytes = attribute(Attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)?;
             let context = primary_ctx::retain(device)?;
             result::ctx::set_current(context)?;
             let event = || event::create(sys::CUevent_flags::CU_EVENT_DEFAULT);
             Ok(Gpu {
                 name,
+                cache_bytes: usize::try_from(cache_bytes).unwrap_or(0),
                 capability: (major as u32, minor as u32),
                 device,
                 context,
@@ -97,6 +100,32 @@ impl Gpu {
                 graphs: Vec::new(),
                 target: images::wished_target(),
             })
+        }
+    }
+
+    /// The stream of all work, with its context current: for a library that is to put its own work there.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub(in crate::backend::cuda) fn current_stream(&self) -> Result<sys::CUstream> {
+        self.make_current().map(|()| self.stream)
+    }
+
+    /// Lets `work` start work on the stream, and says how many seconds the device took for it.
+    ///
+    /// # Errors
+    /// If the device fails, or `work` does.
+    pub fn time_work(&mut self, work: impl FnOnce(&mut Gpu) -> Result<()>) -> Result<f64> {
+        self.make_current()?;
+        let [start, end] = self.events;
+        let timing = |e| failed("time its kernels", e);
+        // SAFETY: events and stream live.
+        unsafe {
+            event::record(start, self.stream).map_err(timing)?;
+            work(self)?;
+            event::record(end, self.stream).map_err(timing)?;
+            event::synchronize(end).map_err(timing)?;
+            Ok(f64::from(event::elapsed(start, end).map_err(timing)?) / 1e3)
         }
     }
 
@@ -161,6 +190,14 @@ impl Driver for Gpu {
     fn describe(&self) -> String {
         let (major, minor) = self.capability;
         format!("{} (sm_{major}{minor}, kernels for {})", self.name, self.architecture())
+    }
+
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn cache_bytes(&self) -> usize {
+        self.cache_bytes
     }
 
     fn architecture(&self) -> String {
@@ -237,16 +274,6 @@ impl Driver for Gpu {
     }
 
     fn time(&mut self, launches: &[Launch]) -> Result<f64> {
-        self.make_current()?;
-        let [start, end] = self.events;
-        let timing = |e| failed("time its kernels", e);
-        // SAFETY: events and stream live.
-        unsafe {
-            event::record(start, self.stream).map_err(timing)?;
-            self.launch_all(launches)?;
-            event::record(end, self.stream).map_err(timing)?;
-            event::synchronize(end).map_err(timing)?;
-            Ok(f64::from(event::elapsed(start, end).map_err(timing)?) / 1e3)
-        }
+        self.time_work(|gpu| gpu.launch_all(launches))
     }
 }

@@ -16,6 +16,12 @@ pub trait Driver: Send {
     /// What it is, in words, for the log.
     fn describe(&self) -> String;
 
+    /// The device's name alone, as its vendor gives it.
+    fn name(&self) -> String;
+
+    /// The size of the last cache before memory; 0 where there is none.
+    fn cache_bytes(&self) -> usize;
+
     /// The architecture whose kernels it runs: `sm_80`.
     fn architecture(&self) -> String;
 
