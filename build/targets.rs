@@ -1,6 +1,6 @@
 //! What the kernels are compiled for.
 
-/// Machine code for an architecture, or PTX that the driver compiles when the program starts.
+/// Machine code for an architecture, or PTX that the driver compiles when a module is first used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
     /// As nvcc's `code=` names it: `sm_90a`, `compute_80`.

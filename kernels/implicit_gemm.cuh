@@ -2,7 +2,7 @@
 //
 // A block computes 8 x 16 pixels of one image by 64 output channels with four warps, two rows of pixels each. The depth goes in chunks of 64
 // bytes of channels. A 3x3 neighbourhood is read once a chunk, with a border of one pixel, and its nine taps are nine views of the same tile:
-// a row of the matrix is 16 pixels side by side, whatever the tap. Copies run three steps ahead of the products.
+// a row of the matrix is 16 pixels side by side, whatever the tap. Copies run two steps ahead of the products.
 //
 // Rows in shared memory are padded by 16 bytes: 80 bytes apart for pixels, so that the eight rows of a matrix load lie in different banks.
 #pragma once

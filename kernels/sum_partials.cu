@@ -10,30 +10,32 @@ struct SumPartialsParameters {
 };
 static_assert(sizeof(SumPartialsParameters) == 32);
 
+/// The sums of V neighbours from `from` on, one element in `count` a part.
+template <int V>
+__device__ __forceinline__ Vector<float, V> sum_parts(const float* from, int64_t count, int64_t parts) {
+    Vector<float, V> sum = {};
+    // Loads of several parts at once; they are added in their order all the same.
+#pragma unroll 8
+    for (int64_t part = 0; part < parts; ++part) {
+        const auto v = load_vector<V>(from + part * count);
+#pragma unroll
+        for (int k = 0; k < V; ++k) sum.v[k] += v.v[k];
+    }
+    return sum;
+}
+
 KERNEL(sum_partials_f32, ELEMENTWISE_THREADS, SumPartialsParameters) {
+    const auto one_by_one = [&](int64_t i) { p.y[i] = sum_parts<1>(p.partials + i, p.count, p.parts).v[0]; };
+    // A part need not start at a multiple of sixteen bytes.
+    const bool aligned = p.count % VECTOR<float> == 0;
     for_each_element<float>(
         p.count,
         [&](int64_t i) {
-            // A part need not start at a multiple of sixteen bytes.
-            const bool aligned = p.count % VECTOR<float> == 0;
-            Vector<float> sum = {};
-            for (int64_t part = 0; part < p.parts; ++part) {
-                const float* from = p.partials + part * p.count + i;
-#pragma unroll
-                for (int k = 0; k < VECTOR<float>; ++k) {
-                    if (!aligned) sum.v[k] += from[k];
-                }
-                if (aligned) {
-                    const auto v = load_vector<VECTOR<float>>(from);
-#pragma unroll
-                    for (int k = 0; k < VECTOR<float>; ++k) sum.v[k] += v.v[k];
-                }
+            if (aligned) {
+                store_vector<VECTOR<float>>(p.y + i, sum_parts<VECTOR<float>>(p.partials + i, p.count, p.parts));
+            } else {
+                for (int k = 0; k < VECTOR<float>; ++k) one_by_one(i + k);
             }
-            store_vector<VECTOR<float>>(p.y + i, sum);
         },
-        [&](int64_t i) {
-            float sum = 0.0f;
-            for (int64_t part = 0; part < p.parts; ++part) sum += p.partials[part * p.count + i];
-            p.y[i] = sum;
-        });
+        one_by_one);
 }

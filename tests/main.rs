@@ -3,6 +3,7 @@
 mod augment;
 mod cli;
 mod dataset;
+#[cfg(feature = "cuda")]
 mod emulator;
 mod engine;
 mod golden;

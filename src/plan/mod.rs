@@ -175,8 +175,8 @@ impl Plan {
         self.transient_bytes
     }
 
-    /// Gives every slot of every step the offset that `place` says, one after another: for tests that put guards around values. The
-    /// places of the plan's inputs and outputs by name do not follow.
+    /// Gives every slot of every step the offset that `place` says, one after another: for tests that put guards around values, and for
+    /// benchmarks that rotate them. The places of the plan's inputs and outputs by name do not follow.
     pub fn relocate(&mut self, mut place: impl FnMut(&Slot) -> usize) {
         self.id = new_id();
         for step in &mut self.steps {

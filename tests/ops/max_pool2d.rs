@@ -1,5 +1,6 @@
 //! Max-pooling and its gradient.
 
+#[cfg(feature = "cuda")]
 use super::emulator;
 use super::finite_differences::differentiate;
 use super::harness::{Case, Random, check, run_case};
@@ -65,6 +66,7 @@ fn gradient_is_finite_differences() {
 #[test]
 fn nan_wins() {
     let mut backends: Vec<Box<dyn Backend>> = vec![cpu::open(1).unwrap()];
+    #[cfg(feature = "cuda")]
     backends.extend(emulator::open(80, 0).map(|emulated| Box::new(emulated) as Box<dyn Backend>));
     for (i, place) in (0..4 * backends.len()).map(|i| (i / 4, i % 4)) {
         let mut data = vec![1.0, 2.0, 3.0, 4.0];

@@ -20,4 +20,5 @@ mod finite_differences;
 mod harness;
 mod max_pool2d;
 mod sabotage;
+#[cfg(feature = "cuda")]
 mod traffic;

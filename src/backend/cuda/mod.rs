@@ -1,8 +1,8 @@
 //! The CUDA backend: kernels written by hand (`kernels/`), run by an NVIDIA GPU or by the emulator in which they are tested.
 //!
 //! A plan is lowered once: every step becomes launches with their grids, parameters and the memory that they touch ([`program`]). On a
-//! GPU these are captured into one graph, which a run replays. Results do not depend on the device: work is cut by shape alone, every
-//! output has one writer, and partial sums are added in a fixed order.
+//! GPU these are captured into one graph, which a run replays. The same GPU and build give the same bits: work is cut by shape alone,
+//! every output has one writer, and partial sums are added in a fixed order. Tensor cores of another generation add in another order.
 
 mod adam;
 mod add;
@@ -59,7 +59,7 @@ pub fn open_gpu(number: usize) -> Result<Cuda<driver::Gpu>> {
 
 /// Whether there is a GPU of this number whose kernels this build holds.
 pub fn is_usable(number: usize) -> bool {
-    !KERNEL_ARCHITECTURES.is_empty() && driver::Gpu::open(number).is_ok()
+    !KERNEL_ARCHITECTURES.is_empty() && driver::Gpu::find(number).is_ok()
 }
 
 /// A backend on an emulated GPU; `library` is what `tools/emulator/build` built, `seed` permutes the order in which threads run.
@@ -117,13 +117,13 @@ impl<D: Driver> Cuda<D> {
         if self.programs.contains_key(&plan.id()) {
             return Ok(());
         }
-        let mut program = Program { launches: Vec::new(), steps: Vec::new(), graph: None };
+        let mut program = Program::default();
         for step in plan.steps() {
             let first = program.launches.len();
             lower(step, &mut Lowering::new(step, self.regions, &mut program.launches));
             program.steps.push(first..program.launches.len());
         }
-        program.graph = self.driver.capture(&program.launches)?;
+        self.driver.prepare(&program.launches)?;
         self.programs.insert(plan.id(), program);
         Ok(())
     }
@@ -150,6 +150,7 @@ impl<D: Driver> Backend for Cuda<D> {
 
     fn allocate(&mut self, persistent_bytes: usize, transient_bytes: usize) -> Result<()> {
         self.programs.clear();
+        self.driver.forget_graphs();
         std::mem::take(&mut self.regions).addresses().into_iter().for_each(|address| self.driver.release(address));
         // A region of no bytes still has an address.
         let [persistent, transient] = [persistent_bytes, transient_bytes].map(|bytes| bytes.max(ALIGNMENT));
@@ -171,7 +172,11 @@ impl<D: Driver> Backend for Cuda<D> {
 
     fn run(&mut self, plan: &Plan) -> Result<()> {
         self.lower(plan)?;
-        let program = &self.programs[&plan.id()];
+        let program = self.programs.get_mut(&plan.id()).expect("it was just lowered");
+        if !program.is_captured {
+            program.graph = self.driver.capture(&program.launches)?;
+            program.is_captured = true;
+        }
         match program.graph {
             Some(graph) => self.driver.replay(graph),
             None => program.launches.iter().try_for_each(|launch| self.driver.launch(launch)),

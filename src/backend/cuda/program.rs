@@ -6,10 +6,13 @@ use crate::tape::{DType, Shape};
 use std::ops::Range;
 
 /// The launches of a plan.
+#[derive(Default)]
 pub(super) struct Program {
     pub launches: Vec<Launch>,
     /// The launches of each step.
     pub steps: Vec<Range<usize>>,
+    /// Whether a capture was tried: at the first run, as what is only timed needs none.
+    pub is_captured: bool,
     pub graph: Option<Graph>,
 }
 

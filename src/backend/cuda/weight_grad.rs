@@ -10,8 +10,8 @@ use bytemuck::NoUninit;
 const CHANNELS_DY: usize = 32;
 /// Columns of a tile of pixels.
 const COLUMNS: usize = 16;
-/// Blocks that keep the largest GPUs busy: two on each of an H100's 132 multiprocessors. A constant, so that the order of the sums does
-/// not depend on the device.
+/// Blocks over which a gradient is spread: twice as many as an H100 has multiprocessors (one of the 3x3 gradient's blocks fits on each, by
+/// its registers). A constant, so that the order of the sums does not depend on the device; not yet tuned on one.
 const BLOCKS: usize = 264;
 
 #[derive(Clone, Copy, NoUninit)]

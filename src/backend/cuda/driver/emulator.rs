@@ -197,6 +197,12 @@ impl Driver for Emulator {
         Ok(())
     }
 
+    fn prepare(&mut self, _launches: &[Launch]) -> Result<()> {
+        Ok(())
+    }
+
+    fn forget_graphs(&mut self) {}
+
     fn capture(&mut self, _launches: &[Launch]) -> Result<Option<Graph>> {
         Ok(None)
     }

@@ -39,6 +39,14 @@ fn describe(error: DriverError) -> String {
     error.error_string().map_or_else(|_| format!("{error:?}"), |text| text.to_string_lossy().into_owned())
 }
 
+fn capability_of(device: sys::CUdevice) -> Result<images::Capability, DriverError> {
+    // SAFETY: `device` is a handle that the driver gave out for this process.
+    let attribute = |attribute| unsafe { device::get_attribute(device, attribute) };
+    let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
+    let minor = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+    Ok((major as u32, minor as u32))
+}
+
 fn absent(number: usize, why: &str) -> Error {
     Error::device(format!("no usable GPU for --device cuda:{number}: {why}"))
         .remedy("use --device cpu or auto; `unet-engine doctor` says what this build and machine can do")
@@ -61,6 +69,15 @@ impl Gpu {
     /// # Errors
     /// If there is no driver, no such GPU, or no kernels for it in this build.
     pub fn open(number: usize) -> Result<Gpu> {
+        let device = Self::find(number)?;
+        Self::of_device(device).map_err(|e| absent(number, &format!("it cannot be opened: {}", describe(e))))
+    }
+
+    /// The GPU of this number, if this build has kernels for it. Makes no context, which would take memory and a while.
+    ///
+    /// # Errors
+    /// As [`Gpu::open`].
+    pub fn find(number: usize) -> Result<sys::CUdevice> {
         // SAFETY: this only tries to open the driver library, whose initialisers are NVIDIA's own.
         if !unsafe { sys::is_culib_present() } {
             return Err(absent(number, "the NVIDIA driver library (libcuda) was not found"));
@@ -71,26 +88,23 @@ impl Gpu {
             return Err(absent(number, &format!("the driver finds {count} GPU{}", if count == 1 { "" } else { "s" })));
         }
         let device = device::get(number as i32).map_err(|e| absent(number, &describe(e)))?;
-        let gpu = Self::of_device(device).map_err(|e| absent(number, &format!("it cannot be opened: {}", describe(e))))?;
-        images::choose(ANY_MODULE, gpu.capability, gpu.target.as_deref())?;
-        Ok(gpu)
+        let capability = capability_of(device).map_err(|e| absent(number, &describe(e)))?;
+        images::choose(ANY_MODULE, capability, images::wished_target().as_deref())?;
+        Ok(device)
     }
 
     fn of_device(device: sys::CUdevice) -> Result<Gpu, DriverError> {
         let name = device::get_name(device)?;
         // SAFETY: `device` is a handle that the driver gave out for this process, and the context is current from here on.
         unsafe {
-            let attribute = |attribute| device::get_attribute(device, attribute);
-            let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
-            let minor = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
-            let cache_bytes = attribute(Attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)?;
+            let cache_bytes = device::get_attribute(device, Attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)?;
             let context = primary_ctx::retain(device)?;
             result::ctx::set_current(context)?;
             let event = || event::create(sys::CUevent_flags::CU_EVENT_DEFAULT);
             Ok(Gpu {
                 name,
                 cache_bytes: usize::try_from(cache_bytes).unwrap_or(0),
-                capability: (major as u32, minor as u32),
+                capability: capability_of(device)?,
                 device,
                 context,
                 stream: stream::create(stream::StreamKind::NonBlocking)?,
@@ -164,25 +178,22 @@ impl Gpu {
     fn launch_all(&mut self, launches: &[Launch]) -> Result<()> {
         launches.iter().try_for_each(|launch| self.launch(launch))
     }
-
-    fn destroy(&mut self) -> Result<(), DriverError> {
-        // SAFETY: everything was made by this driver and is destroyed once, after all work has ended.
-        unsafe {
-            result::ctx::set_current(self.context)?;
-            stream::synchronize(self.stream)?;
-            self.graphs.drain(..).try_for_each(|g| graph::exec_destroy(g))?;
-            self.modules.drain().try_for_each(|(_, m)| module::unload(m))?;
-            self.events.iter().try_for_each(|&e| event::destroy(e))?;
-            stream::destroy(self.stream)?;
-            primary_ctx::release(self.device)
-        }
-    }
 }
+
+/// For what is tidied up: nothing can be done where it fails, and the process's end does the rest.
+fn ignore(_result: Result<(), DriverError>) {}
 
 impl Drop for Gpu {
     fn drop(&mut self) {
-        // A device that has failed cannot be tidied up; the driver does it when the process ends.
-        let _ = self.destroy();
+        self.forget_graphs();
+        // SAFETY: everything was made by this driver and is destroyed once, after all work has ended. What fails because the device has
+        // failed goes with the context, which is released in any case.
+        unsafe {
+            self.modules.drain().for_each(|(_, m)| ignore(module::unload(m)));
+            self.events.iter().for_each(|&e| ignore(event::destroy(e)));
+            ignore(stream::destroy(self.stream));
+            ignore(primary_ctx::release(self.device));
+        }
     }
 }
 
@@ -248,21 +259,32 @@ impl Driver for Gpu {
         launched.map_err(|e| failed(&format!("launch {}", launch.place()), e))
     }
 
+    fn prepare(&mut self, launches: &[Launch]) -> Result<()> {
+        self.make_current()?;
+        launches.iter().try_for_each(|launch| self.function(launch).map(drop))
+    }
+
+    fn forget_graphs(&mut self) {
+        // A device that has failed cannot be tidied up; its context takes the graphs with it.
+        let _ = self.make_current().is_ok() && self.synchronise().is_ok();
+        // SAFETY: made by `capture`, destroyed once, and idle.
+        self.graphs.drain(..).for_each(|graph| ignore(unsafe { graph::exec_destroy(graph) }));
+    }
+
     fn capture(&mut self, launches: &[Launch]) -> Result<Option<Graph>> {
         // Modules are loaded lazily, which a capture does not allow.
-        launches.iter().try_for_each(|launch| self.function(launch).map(drop))?;
-        self.make_current()?;
+        self.prepare(launches)?;
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
-        // SAFETY: the stream lives; the captured graph is destroyed once it is instantiated.
+        // SAFETY: the stream lives; the captured graph is destroyed whether or not it could be instantiated.
         unsafe {
             stream::begin_capture(self.stream, mode).map_err(|e| failed("begin a graph", e))?;
             let launched = self.launch_all(launches);
-            let captured = stream::end_capture(self.stream).map_err(|e| failed("end a graph", e));
-            launched?;
-            let captured = captured?;
-            let executable = graph::instantiate(captured, sys::CUgraphInstantiate_flags(0));
-            graph::destroy(captured).map_err(|e| failed("destroy a graph", e))?;
-            self.graphs.push(executable.map_err(|e| failed(&format!("make a graph of {} launches", launches.len()), e))?);
+            let captured = stream::end_capture(self.stream).map_err(|e| failed("end a graph", e))?;
+            let instantiate = |e| failed(&format!("make a graph of {} launches", launches.len()), e);
+            let executable =
+                launched.and_then(|()| graph::instantiate(captured, sys::CUgraphInstantiate_flags(0)).map_err(instantiate));
+            ignore(graph::destroy(captured));
+            self.graphs.push(executable?);
         }
         Ok(Some(Graph(self.graphs.len() - 1)))
     }

@@ -58,11 +58,20 @@ pub trait Driver: Send {
     /// If the kernel is not there or fails; the message names it with its grid and shapes.
     fn launch(&mut self, launch: &Launch) -> Result<()>;
 
+    /// Loads what launches need, so that none of them waits for it.
+    ///
+    /// # Errors
+    /// If a kernel is not there.
+    fn prepare(&mut self, launches: &[Launch]) -> Result<()>;
+
     /// Makes launches into one graph, where the device can: they then start without the host's part in each.
     ///
     /// # Errors
     /// As [`Driver::launch`].
     fn capture(&mut self, launches: &[Launch]) -> Result<Option<Graph>>;
+
+    /// Frees all graphs: what they name is about to be released.
+    fn forget_graphs(&mut self);
 
     /// Runs a graph that [`Driver::capture`] made.
     ///
