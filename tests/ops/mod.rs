@@ -19,4 +19,6 @@ mod finite_differences;
 mod harness;
 mod max_pool2d;
 mod sabotage;
+#[cfg(feature = "cuda")]
+mod tiles;
 mod traffic;
