@@ -26,6 +26,8 @@ __device__ __forceinline__ int64_t shift_of(const ColumnCut& cut, int64_t chunk)
 /// x - shift and its square.
 template <typename T, int V>
 struct Moments {
+    using Loaded = Vector<T, V>;
+
     const T* x;
     Floats<V> shift;
 
@@ -35,8 +37,9 @@ struct Moments {
         for (int v = 0; v < V; ++v) shift.v[v] = to_float(pixel.v[v]);
     }
 
-    __device__ __forceinline__ void add(float (&sums)[2 * V], int64_t at) const {
-        const auto values = load_vector<V>(x + at);
+    __device__ __forceinline__ Loaded load(int64_t at) const { return load_vector<V>(x + at); }
+
+    __device__ __forceinline__ void add(float (&sums)[2 * V], const Loaded& values) const {
 #pragma unroll
         for (int v = 0; v < V; ++v) {
             const float d = to_float(values.v[v]) - shift.v[v];

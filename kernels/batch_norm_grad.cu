@@ -22,9 +22,23 @@ struct GradReduceCombineParameters {
 };
 static_assert(sizeof(GradReduceCombineParameters) == 64);
 
+/// What decides where dy counts: y, or ones if there is none.
+template <int V, typename T>
+__device__ __forceinline__ Vector<T, V> load_gate(const T* y, int64_t at) {
+    if (y) return load_vector<V>(y + at);
+    Vector<T, V> ones;
+#pragma unroll
+    for (int v = 0; v < V; ++v) ones.v[v] = from_float<T>(1);
+    return ones;
+}
+
 /// dz and dz (x - mean).
 template <typename T, int V>
 struct GradTerms {
+    struct Loaded {
+        Vector<T, V> dy, x, y;
+    };
+
     const T* dy;
     const T* x;
     const T* y;
@@ -36,14 +50,16 @@ struct GradTerms {
           y(static_cast<const T*>(p.y)),
           mean(load_floats<V>(p.mean + part.channel)) {}
 
-    __device__ __forceinline__ void add(float (&sums)[2 * V], int64_t at) const {
-        const auto of_dy = load_vector<V>(dy + at), of_x = load_vector<V>(x + at);
-        const auto of_y = load_vector<V>((y ? y : dy) + at);
+    __device__ __forceinline__ Loaded load(int64_t at) const {
+        return {load_vector<V>(dy + at), load_vector<V>(x + at), load_gate<V>(y, at)};
+    }
+
+    __device__ __forceinline__ void add(float (&sums)[2 * V], const Loaded& loaded) const {
 #pragma unroll
         for (int v = 0; v < V; ++v) {
-            const float dz = !y || to_float(of_y.v[v]) > 0 ? to_float(of_dy.v[v]) : 0.0f;
+            const float dz = to_float(loaded.y.v[v]) > 0 ? to_float(loaded.dy.v[v]) : 0.0f;
             sums[v] += dz;
-            sums[V + v] += dz * (to_float(of_x.v[v]) - mean.v[v]);
+            sums[V + v] += dz * (to_float(loaded.x.v[v]) - mean.v[v]);
         }
     }
 };
@@ -133,20 +149,18 @@ __device__ __forceinline__ void grad_apply(const GradApplyParameters& p) {
     const T* y = static_cast<const T*>(p.y);
     T* dx = static_cast<T*>(p.dx);
     T* dresidual = static_cast<T*>(p.dresidual);
-    Vector<T, V> of_dz[COLUMN_BATCH], of_x[COLUMN_BATCH];
+    Vector<T, V> of_dz[COLUMN_BATCH], of_x[COLUMN_BATCH], of_y[COLUMN_BATCH];
     part.for_batch(p.cut, [&](int i, int64_t at) {
         of_dz[i] = load_vector<V>(dy + at);
         of_x[i] = load_vector<V>(x + at);
-        if (!y) return;
-        const auto of_y = load_vector<V>(y + at);
-#pragma unroll
-        for (int v = 0; v < V; ++v) of_dz[i].v[v] = to_float(of_y.v[v]) > 0 ? of_dz[i].v[v] : from_float<T>(0);
+        of_y[i] = load_gate<V>(y, at);
     });
     const GradLine<V> line(p, part.channel);
     part.for_batch(p.cut, [&](int i, int64_t at) {
         Vector<T, V> out;
 #pragma unroll
         for (int v = 0; v < V; ++v) {
+            if (!(to_float(of_y[i].v[v]) > 0)) of_dz[i].v[v] = from_float<T>(0);
             const float through_statistics = line.offset.v[v] + line.slope.v[v] * (to_float(of_x[i].v[v]) - line.mean.v[v]);
             out.v[v] = from_float<T>(line.scale.v[v] * to_float(of_dz[i].v[v]) - through_statistics);
         }

@@ -17,10 +17,13 @@ static_assert(sizeof(ChannelSumCombineParameters) == 40);
 
 template <typename T, int V>
 struct Values {
+    using Loaded = Vector<T, V>;
+
     const T* x;
 
-    __device__ __forceinline__ void add(float (&sums)[V], int64_t at) const {
-        const auto values = load_vector<V>(x + at);
+    __device__ __forceinline__ Loaded load(int64_t at) const { return load_vector<V>(x + at); }
+
+    __device__ __forceinline__ void add(float (&sums)[V], const Loaded& values) const {
 #pragma unroll
         for (int v = 0; v < V; ++v) sums[v] += to_float(values.v[v]);
     }

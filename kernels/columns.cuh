@@ -11,7 +11,7 @@
 #include "platform.cuh"
 
 constexpr int COLUMN_THREADS = 256;
-/// Pixels of a thread where nothing is summed, all loaded before the first is stored: a chunk has `rows` times as many.
+/// Pixels that a thread loads at once; where nothing is summed, a chunk has `rows` times as many.
 constexpr int COLUMN_BATCH = 4;
 /// Channels side by side (a sector of 32 bytes) and rows of a block that adds partial sums.
 constexpr int COMBINED_CHANNELS = 8;
@@ -117,12 +117,23 @@ __device__ __forceinline__ void add_rows(S (&sums)[N], S* shared, int row, int l
 template <int K, int V>
 constexpr int COLUMN_SHARED = K * V * COLUMN_THREADS / 2;
 
-/// The first launch: `terms.add(sums, at)` adds the K terms of the V elements from `at` on; `sums[k * V + v]` is channel v's.
+/// The first launch: `terms.load(at)` gives what belongs to the V elements from `at` on, and `terms.add(sums, loaded)` adds their K terms;
+/// `sums[k * V + v]` is channel v's.
 template <int K, int V, typename Terms>
 __device__ __forceinline__ void sum_columns(const ColumnCut& cut, const ColumnPart<V>& part, const Terms& terms, float* shared, float* partials) {
     float sums[K * V] = {};
-#pragma unroll 4
-    for (int64_t pixel = part.first; pixel < part.end; pixel += cut.rows) terms.add(sums, pixel * cut.channels + part.channel);
+    const int64_t step = int64_t{cut.rows} * cut.channels, end = part.end * cut.channels;
+    int64_t at = part.first * cut.channels + part.channel;
+    // The loads of several pixels are on the way at once; the order of the sum is the same as one by one.
+    for (; at + (COLUMN_BATCH - 1) * step < end; at += COLUMN_BATCH * step) {
+        typename Terms::Loaded loaded[COLUMN_BATCH];
+#pragma unroll
+        for (int i = 0; i < COLUMN_BATCH; ++i) loaded[i] = terms.load(at + i * step);
+#pragma unroll
+        for (int i = 0; i < COLUMN_BATCH; ++i) terms.add(sums, loaded[i]);
+    }
+#pragma unroll 1
+    for (; at < end; at += step) terms.add(sums, terms.load(at));
     add_rows(sums, shared, part.row, part.lane, cut.width, cut.rows);
     if (part.row > 0 || part.first >= part.end) return;
     float* to = partials + int64_t{blockIdx.x} * K * cut.channels + part.channel;

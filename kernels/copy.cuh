@@ -4,7 +4,7 @@
 
 #include "matrix.cuh"
 
-/// Copies 16 bytes, or writes zeros if not `valid` (`from` is not read then). Both addresses are multiples of 16.
+/// Copies 16 bytes, or writes zeros if not `valid`: `from` is not read then, and may be anywhere. Both addresses are multiples of 16.
 __device__ __forceinline__ void copy_16_bytes(void* to, const void* from, bool valid) {
 #if ARCHITECTURE < 800
     Vector<uint32_t, 4> words = {};
@@ -19,7 +19,7 @@ __device__ __forceinline__ void copy_16_bytes(void* to, const void* from, bool v
 }
 
 /// Copies sixteen bytes of a line of which `valid` elements are left from here on; zeros stand for what is not. `ALIGNED`: lines start at
-/// multiples of 16 bytes and have whole vectors.
+/// multiples of 16 bytes and have whole vectors. Where none is left `from` may be anywhere.
 template <bool ALIGNED, typename T>
 __device__ __forceinline__ void copy_vector(T* to, const T* from, int valid) {
     if constexpr (ALIGNED) {

@@ -67,11 +67,15 @@ struct ImplicitGemm {
 
     /// A step of the depth: a tap of a chunk of channels.
     struct Step {
-        int number = 0, tap = 0, chunk = 0, image = 0, channel = 0;
+        int number = 0, stage = 0, tap = 0, chunk = 0, image = 0, channel = 0;
 
         __device__ __forceinline__ void advance(const ConvolutionParameters& p) {
             ++number;
-            if (!SCATTER && ++tap < TAPS) return;
+            stage = stage + 1 == STAGES ? 0 : stage + 1;
+            if (SCATTER || ++tap == TAPS) next_chunk(p);
+        }
+
+        __device__ __forceinline__ void next_chunk(const ConvolutionParameters& p) {
             tap = 0;
             ++chunk;
             channel += DEPTH;
@@ -103,7 +107,7 @@ struct ImplicitGemm {
         constexpr int VECTORS = DEPTH / VECTOR<T>;
         const int channels = p.channels_in[step.image];
         const T* x = static_cast<const T*>(p.x[step.image]);
-        T* tile = shared.x[HALO ? step.chunk % X_TILES : step.number % X_TILES];
+        T* tile = shared.x[HALO ? step.chunk % X_TILES : step.stage];
         const int in_height = p.height * STRIDE, in_width = p.width * STRIDE;
         for (int item = thread_in_block(); item < TILE_ROWS * TILE_COLUMNS * VECTORS; item += THREADS) {
             const int pixel = item / VECTORS, first = item % VECTORS * VECTOR<T>;
@@ -113,7 +117,7 @@ struct ImplicitGemm {
             const bool inside = y >= 0 && y < in_height && x_at >= 0 && x_at < in_width;
             const int channel = step.channel + first;
             const int64_t at = ((int64_t{n} * in_height + y) * in_width + x_at) * channels + channel;
-            copy_vector<ALIGNED>(tile + pixel * PIXEL_STRIDE + first, x + (inside ? at : 0), inside ? channels - channel : 0);
+            copy_vector<ALIGNED>(tile + pixel * PIXEL_STRIDE + first, x + at, inside ? channels - channel : 0);
         }
     }
 
@@ -127,32 +131,22 @@ struct ImplicitGemm {
         // A chunk ends where its image's channels end.
         const int lines = TRANSPOSED ? p.w_rows - first_out : p.channels_in[step.image] - step.channel;
         const T* w = static_cast<const T*>(p.w) + (int64_t{tap} * p.w_rows + first_line) * p.w_columns + first_column;
-        T* tile = shared.w[step.number % STAGES];
+        T* tile = shared.w[step.stage];
         static_assert(W_LINES * LINE_VECTORS % THREADS == 0);
 #pragma unroll
         for (int i = 0; i < W_LINES * LINE_VECTORS / THREADS; ++i) {
             const int item = i * THREADS + thread_in_block();
             const int line = item / LINE_VECTORS, first = item % LINE_VECTORS * VECTOR<T>;
             const int valid = line < lines ? p.w_columns - first_column - first : 0;
-            copy_vector<ALIGNED>(tile + line * W_STRIDE + first, valid > 0 ? w + int64_t{line} * p.w_columns + first : w, valid);
+            copy_vector<ALIGNED>(tile + line * W_STRIDE + first, w + line * p.w_columns + first, valid);
         }
-    }
-
-    template <bool ALIGNED>
-    __device__ __forceinline__ void load(const Step& step, int steps) {
-        if (step.number < steps) {
-            if (!HALO || step.tap == 0) load_x<ALIGNED>(step);
-            load_w<ALIGNED>(step);
-        }
-        // A group for every step, be it empty: the wait counts groups.
-        commit_copies();
     }
 
     __device__ __forceinline__ void multiply(const Step& step, typename M::C (&c)[2][UNITS]) const {
         const int tap_row = HALO ? step.tap / KERNEL : 0, tap_column = HALO ? step.tap % KERNEL : 0;
-        const T* x = shared.x[HALO ? step.chunk % X_TILES : step.number % X_TILES];
+        const T* x = shared.x[HALO ? step.chunk % X_TILES : step.stage];
         x += ((2 * warp_in_block() + tap_row) * TILE_COLUMNS + tap_column) * PIXEL_STRIDE;
-        const T* w = shared.w[step.number % STAGES];
+        const T* w = shared.w[step.stage];
 #pragma unroll
         for (int k = 0; k < DEPTH; k += M::DEPTH) {
             typename M::template A<false> a[2];
@@ -210,23 +204,48 @@ struct ImplicitGemm {
         }
     }
 
+    /// Multiplies step `now` while step `ahead` is on its way, and, where LOADS_X, the pixels of `x_ahead`.
+    template <bool ALIGNED, bool LOADS_X>
+    __device__ __forceinline__ void do_step(Step& now, Step& ahead, Step& x_ahead, int steps, int chunks, typename M::C (&c)[2][UNITS]) {
+        wait_copies<STAGES - 2>();
+        // The step has arrived for everybody, and everybody is done with the step whose place comes next.
+        __syncthreads();
+        load<ALIGNED, LOADS_X>(ahead, x_ahead, steps, chunks);
+        multiply(now, c);
+        now.advance(p);
+    }
+
+    /// Begins to copy what step `ahead` needs of the weights. Pixels come with the step, but those of a 3x3 neighbourhood a chunk ahead.
+    template <bool ALIGNED, bool LOADS_X>
+    __device__ __forceinline__ void load(Step& ahead, Step& x_ahead, int steps, int chunks) {
+        if constexpr (LOADS_X && HALO) {
+            if (x_ahead.chunk < chunks) load_x<ALIGNED>(x_ahead);
+            x_ahead.next_chunk(p);
+        }
+        if (ahead.number < steps) {
+            if constexpr (LOADS_X && !HALO) load_x<ALIGNED>(ahead);
+            load_w<ALIGNED>(ahead);
+        }
+        // A group for every step, be it empty: the wait counts groups.
+        commit_copies();
+        ahead.advance(p);
+    }
+
     template <bool ALIGNED>
     __device__ __forceinline__ void accumulate(typename M::C (&c)[2][UNITS]) {
         const int chunks = ceil_div(p.channels_in[0], DEPTH) + ceil_div(p.channels_in[1], DEPTH);
         const int steps = chunks * (SCATTER ? 1 : TAPS);
-        Step ahead, now;
+        Step now, ahead, x_ahead;
+        load<ALIGNED, true>(ahead, x_ahead, steps, chunks);
 #pragma unroll
-        for (int stage = 0; stage < STAGES - 1; ++stage) {
-            load<ALIGNED>(ahead, steps);
-            ahead.advance(p);
-        }
-        for (; now.number < steps; now.advance(p)) {
-            wait_copies<STAGES - 2>();
-            // The step has arrived for everybody, and everybody is done with the step whose place comes next.
-            __syncthreads();
-            load<ALIGNED>(ahead, steps);
-            ahead.advance(p);
-            multiply(now, c);
+        for (int stage = 1; stage < STAGES - 1; ++stage) load<ALIGNED, !HALO>(ahead, x_ahead, steps, chunks);
+        while (now.number < steps) {
+            // The pixels of the chunk after this one take the place of the one before: nobody reads that any more once a step is done.
+            do_step<ALIGNED, true>(now, ahead, x_ahead, steps, chunks, c);
+            if constexpr (HALO) {
+#pragma unroll 1
+                for (int tap = 1; tap < TAPS; ++tap) do_step<ALIGNED, false>(now, ahead, x_ahead, steps, chunks, c);
+            }
         }
         wait_copies<0>();
         __syncthreads();

@@ -73,7 +73,7 @@ struct WeightGrad {
             const int y = (top + pixel / TILE_COLUMNS) * step + tap / 2, x = (left + pixel % TILE_COLUMNS) * step + tap % 2;
             const bool inside = y >= 0 && y < height && x >= 0 && x < width;
             const int valid = inside ? channels - first_channel - first : 0;
-            const T* from = image + (valid > 0 ? ((int64_t{n} * height + y) * width + x) * channels + first_channel + first : 0);
+            const T* from = image + ((int64_t{n} * height + y) * width + x) * channels + first_channel + first;
             copy_vector<ALIGNED>(tile + pixel * STRIDE + first, from, valid);
         }
     }

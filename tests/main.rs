@@ -3,6 +3,7 @@
 mod augment;
 mod cli;
 mod dataset;
+mod emulator;
 mod engine;
 mod golden;
 mod ops;

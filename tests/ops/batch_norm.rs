@@ -148,6 +148,14 @@ fn hostile_shapes() {
     }
 }
 
+/// Images that a GPU cuts into many chunks of pixels and several groups of channels.
+#[test]
+fn many_chunks() {
+    for (seed, shape) in [[2, 40, 48, 65], [1, 32, 33, 264], [1, 200, 201, 1]].into_iter().enumerate() {
+        data(shape, 3.0, seed as u32).check();
+    }
+}
+
 /// Constant channels have no variance: epsilon alone divides.
 #[test]
 fn constant_channels() {

@@ -14,22 +14,23 @@ use unet_engine::ops::{Instruction, Operand};
 /// Architectures with different matrix instructions: Volta, Turing, Ampere and later.
 const ARCHITECTURES: [u32; 3] = [70, 75, 80];
 
-/// Builds the emulator's libraries, once a process. `None` where there is no C++ compiler; with `UNET_ENGINE_REQUIRE_TOOLS` that is a
-/// failure.
+/// The emulator's libraries, built once a process.
 fn libraries() -> Option<&'static [PathBuf]> {
     static BUILT: OnceLock<Option<Vec<PathBuf>>> = OnceLock::new();
-    let build = || {
-        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tools/emulator/build");
-        let output = Command::new(script).output().expect("tools/emulator/build runs");
-        let errors = String::from_utf8_lossy(&output.stderr);
-        if output.status.code() == Some(77) && std::env::var_os("UNET_ENGINE_REQUIRE_TOOLS").is_none() {
-            eprintln!("no kernel was checked on the emulator: {errors}");
-            return None;
-        }
-        assert!(output.status.success(), "tools/emulator/build: {errors}");
-        Some(String::from_utf8(output.stdout).expect("paths").lines().map(PathBuf::from).collect())
-    };
-    BUILT.get_or_init(build).as_deref()
+    BUILT.get_or_init(|| build(&[])).as_deref()
+}
+
+/// Runs `tools/emulator/build`. `None` where there is no C++ compiler; with `UNET_ENGINE_REQUIRE_TOOLS` that is a failure.
+pub fn build(arguments: &[String]) -> Option<Vec<PathBuf>> {
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tools/emulator/build");
+    let output = Command::new(script).args(arguments).output().expect("tools/emulator/build runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    if output.status.code() == Some(77) && std::env::var_os("UNET_ENGINE_REQUIRE_TOOLS").is_none() {
+        eprintln!("no kernel was checked on the emulator: {errors}");
+        return None;
+    }
+    assert!(output.status.success(), "tools/emulator/build: {errors}");
+    Some(String::from_utf8(output.stdout).expect("paths").lines().map(PathBuf::from).collect())
 }
 
 /// The library of an architecture.

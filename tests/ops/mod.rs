@@ -7,6 +7,7 @@ mod adam;
 mod assign;
 mod batch_norm;
 mod cast;
+mod channel_sum;
 mod check_finite;
 mod concat;
 mod conv2d;

@@ -22,18 +22,21 @@ void Machine::run_thread() {
 
 void Machine::run_block(Index index) {
     const unsigned n = kernel_->threads;
-    while (stacks_.size() < n) stacks_.emplace_back();
+    while (stacks_.size() < n) stacks_.push_back(Stack::take());
     threads_.resize(std::max<size_t>(threads_.size(), n));
     block_.index = index;
     block_.n_threads = block_.n_live = n;
     block_.at_barrier = 0;
-    ++block_.barrier_epoch;
+    if (++block_.barrier_epoch >= MOST_EPOCHS - (1 << 20)) {
+        error_ = "passes more barriers in all blocks together than the emulator counts";
+        return;
+    }
     block_.warp_epochs.assign(n / WARP, 1);
     block_.collectives.assign(n / WARP, {});
     block_.ready.clear();
     block_.next_ready = 0;
     block_.waiting.clear();
-    shared_.begin_block();
+    shared_.begin_block(block_.barrier_epoch);
     if (traces_block_) log_.begin_block(n);
     std::vector<unsigned> all(n);
     for (unsigned i = 0; i < n; ++i) {
@@ -55,16 +58,23 @@ void Machine::run_fibers() {
             block_.ready.clear();
             block_.next_ready = 0;
         }
+        running.stack = stacks_[current_].start();
         switch_context(scheduler_, threads_[current_].context);
     }
     if (error_.empty() && block_.n_live > 0) error_ = describe_deadlock();
 }
 
+uint64_t Machine::random() {
+    uint64_t x = random_ += 0x9E3779B97F4A7C15;
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9;
+    x = (x ^ x >> 27) * 0x94D049BB133111EB;
+    return x ^ x >> 31;
+}
+
 void Machine::suspend() { switch_context(thread().context, scheduler_); }
 
 void Machine::make_ready(std::vector<unsigned>& threads) {
-    // A shuffle of our own: the standard's may differ from one library to the next, and a seed must be replayable.
-    for (size_t i = threads.size(); i > 1; --i) std::swap(threads[i - 1], threads[random_() % i]);
+    for (size_t i = threads.size(); i > 1; --i) std::swap(threads[i - 1], threads[random() % i]);
     block_.ready.insert(block_.ready.end(), threads.begin(), threads.end());
     threads.clear();
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <mutex>
 #include <utility>
 #if !defined(__x86_64__)
 #include <ucontext.h>
@@ -13,7 +14,7 @@
 namespace emulator {
 
 namespace {
-constexpr size_t STACK_BYTES = 128 << 10;
+constexpr size_t STACK_BYTES = Stack::bytes();
 constexpr size_t GUARD_BYTES = 16 << 10;  // At least a page, whatever the machine's page size.
 }  // namespace
 
@@ -28,9 +29,28 @@ Stack::Stack() {
 
 Stack::Stack(Stack&& other) noexcept : memory_(std::exchange(other.memory_, nullptr)), spare_(std::exchange(other.spare_, nullptr)) {}
 
-bool Stack::holds(const void* address) const {
-    const char* at = static_cast<const char*>(address);
-    return at >= memory_ + GUARD_BYTES && at < memory_ + GUARD_BYTES + STACK_BYTES;
+const char* Stack::start() const { return memory_ + GUARD_BYTES; }
+
+namespace {
+std::mutex stock_lock;
+std::vector<Stack>& stock() {
+    // Never destroyed: machines of other threads may outlive this library's statics.
+    static auto* all = new std::vector<Stack>;
+    return *all;
+}
+}  // namespace
+
+Stack Stack::take() {
+    const std::lock_guard guard(stock_lock);
+    if (stock().empty()) return Stack();
+    Stack stack = std::move(stock().back());
+    stock().pop_back();
+    return stack;
+}
+
+void Stack::give_back(std::vector<Stack>&& stacks) {
+    const std::lock_guard guard(stock_lock);
+    for (Stack& stack : stacks) stock().push_back(std::move(stack));
 }
 
 #if defined(__x86_64__)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <vector>
 
 namespace emulator {
 
@@ -17,9 +18,16 @@ public:
     Stack(const Stack&) = delete;
     Stack& operator=(const Stack&) = delete;
 
+    /// A stack that was given back, or a new one: making one takes longer than many a test.
+    static Stack take();
+    /// Keeps stacks for whoever takes the next ones.
+    static void give_back(std::vector<Stack>&& stacks);
+
     /// A context that will run `entry`, which must never return.
     Context prepare(void (*entry)());
-    bool holds(const void* address) const;
+    /// The lowest address, and how many bytes there are.
+    const char* start() const;
+    static constexpr size_t bytes() { return 128 << 10; }
 
 private:
     char* memory_;

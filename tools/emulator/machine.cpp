@@ -10,9 +10,9 @@
 
 namespace emulator {
 
-namespace {
-thread_local Machine* active_machine = nullptr;
+constinit thread_local Running running{};
 
+namespace {
 std::string hexadecimal(uint64_t value) {
     std::ostringstream text;
     text << "0x" << std::hex << value;
@@ -20,14 +20,12 @@ std::string hexadecimal(uint64_t value) {
 }
 }  // namespace
 
-Machine* Machine::current() { return active_machine; }
-
 Machine& Machine::active() {
-    if (!active_machine) {
+    if (!running.machine) {
         fputs("emulator: a kernel ran outside of a launch\n", stderr);
         abort();
     }
-    return *active_machine;
+    return *running.machine;
 }
 
 uint64_t Machine::allocate(size_t bytes) {
@@ -74,14 +72,18 @@ std::string Machine::launch(const Kernel& kernel, Index grid, unsigned threads, 
     }
     error_.clear();
     traffic_ = {};
-    Machine* outer = std::exchange(active_machine, this);
+    last_operand_[0] = last_operand_[1] = 0;
+    block_.barrier_epoch = 1;
+    shared_.begin_launch();
+    const Running outer = std::exchange(running, {this, nullptr});
     const uint64_t n_blocks = uint64_t{grid.x} * grid.y * grid.z;
     for (uint64_t i = 0; i < n_blocks && error_.empty(); ++i) {
         traces_block_ = traces_ && i == n_blocks / 2;
+        block_number_ = i % MANY_BLOCKS;
         run_block({unsigned(i % grid.x), unsigned(i / grid.x % grid.y), unsigned(i / grid.x / grid.y)});
         if (traces_block_) traffic_ = log_.count();
     }
-    active_machine = outer;
+    running = outer;
     return error_.empty() ? check_outputs() : error_;
 }
 
@@ -101,41 +103,48 @@ std::string Machine::check_outputs() const {
 }
 
 void Machine::touch(const void* address, unsigned bytes, bool writes, const void* site) {
-    const bool is_power = (bytes & (bytes - 1)) == 0;
+    if (running.is_local(address)) return;
     const auto at = reinterpret_cast<uint64_t>(address);
-    // A thread's own variables: the most frequent case, and of no interest.
-    if (stacks_[current_].holds(address)) return;
+    if (!writes && at - reinterpret_cast<uint64_t>(parameters_) < kernel_->parameter_bytes) return;
+    const bool is_power = (bytes & (bytes - 1)) == 0;
     if (is_power && bytes <= 16 && at % bytes != 0)
         fail("accesses " + std::to_string(bytes) + " bytes at the misaligned address " + hexadecimal(at) + where(site));
     if (shared_.holds(address)) {
-        const SharedMemory::Flow me{uint16_t(current_), block_.barrier_epoch, block_.warp_epochs[warp()]};
-        if (const char* wrong = shared_.touch(address, bytes, writes, me))
+        if (const char* wrong = shared_.touch(address, bytes, writes, flow()))
             fail(std::string(wrong) + ", at its byte " + std::to_string(shared_.offset(address)) + where(site));
-        if (traces_block_) log_.add(current_, {site, shared_.offset(address), uint16_t(bytes), true, writes});
+        if (traces_block_ && site) log_.add(current_, {site, shared_.offset(address), uint16_t(bytes), true, writes});
         return;
     }
     touch_global(at, bytes, writes, site);
 }
 
 void Machine::touch_global(uint64_t address, unsigned bytes, bool writes, const void* site) {
+    size_t& last = last_operand_[writes];
+    if (last < operands_.size() && touch_operand(last, address, bytes, writes, site)) return;
     for (size_t i = 0; i < operands_.size(); ++i) {
-        const Operand& o = operands_[i];
-        if (address < o.address || address + bytes > o.address + o.bytes) continue;
-        if (writes && o.access == READ) continue;  // The same memory may be named twice.
-        Allocation& a = *operand_allocations_[i];
-        const uint64_t block = block_.index.x + uint64_t{grid_.x} * (block_.index.y + uint64_t{grid_.y} * block_.index.z);
-        const Touch me{launch_, block % MANY_BLOCKS, current_, block_.barrier_epoch % (1 << 10)};
-        if (const char* wrong = a.touch(address - a.start(), bytes, writes, me))
-            fail(std::string(wrong) + ": byte " + std::to_string(address - o.address) + " of operand " + std::to_string(i) + where(site));
-        if (traces_block_) log_.add(current_, {site, address, uint16_t(bytes), false, writes});
+        if (!touch_operand(i, address, bytes, writes, site)) continue;
+        last = i;
         return;
     }
-    if (!writes) {
-        const auto parameters = reinterpret_cast<uint64_t>(parameters_);
-        if (address >= parameters && address + bytes <= parameters + kernel_->parameter_bytes) return;
-        Dl_info constant;
-        if (dladdr(reinterpret_cast<void*>(address), &constant)) return;
-    }
+    Dl_info constant;
+    if (!writes && dladdr(reinterpret_cast<void*>(address), &constant)) return;
+    fail(std::string(writes ? "writes " : "reads ") + std::to_string(bytes) + " bytes outside of its operands, " + describe_outside(address, bytes) + where(site));
+}
+
+/// Whether an access belongs to an operand, which then takes note of it.
+bool Machine::touch_operand(size_t i, uint64_t address, unsigned bytes, bool writes, const void* site) {
+    const Operand& o = operands_[i];
+    if (address < o.address || address + bytes > o.address + o.bytes) return false;
+    if (writes && o.access == READ) return false;  // The same memory may be named twice.
+    Allocation& a = *operand_allocations_[i];
+    const Touch me = make_touch(launch_, block_number_, block_.barrier_epoch, current_);
+    if (const char* wrong = a.touch(address - a.start(), bytes, writes, me))
+        fail(std::string(wrong) + ": byte " + std::to_string(address - o.address) + " of operand " + std::to_string(i) + where(site));
+    if (traces_block_) log_.add(current_, {site, address, uint16_t(bytes), false, writes});
+    return true;
+}
+
+std::string Machine::describe_outside(uint64_t address, unsigned bytes) const {
     std::string nearest;
     uint64_t distance = UINT64_MAX;
     for (size_t i = 0; i < operands_.size(); ++i) {
@@ -147,7 +156,7 @@ void Machine::touch_global(uint64_t address, unsigned bytes, bool writes, const 
         const bool inside = !before && d == 0;
         nearest = (inside ? "inside of the read-only" : std::to_string(d) + (before ? " bytes before" : " bytes past the end of")) + " operand " + std::to_string(i) + " (" + std::to_string(o.bytes) + " bytes)";
     }
-    fail(std::string(writes ? "writes " : "reads ") + std::to_string(bytes) + " bytes outside of its operands, " + nearest + where(site));
+    return nearest;
 }
 
 std::string Machine::where(const void* site) const {

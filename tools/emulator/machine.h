@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <random>
 #include <string>
 #include <vector>
 
@@ -17,13 +16,14 @@ namespace emulator {
 constexpr unsigned WARP = 32;
 /// Fewer than CUDA's 1,024: the shadow of memory keeps ten bits for a thread and needs some numbers for itself.
 constexpr unsigned MAX_THREADS = 992;
-constexpr size_t MAX_STATIC_SHARED = 48 << 10;
 
 /// One copy of cp.async that has not arrived.
 struct PendingCopy {
     void* shared;
     unsigned bytes;
     unsigned group;
+    /// Where in the program it was started.
+    const void* site;
     unsigned char data[16];
 };
 
@@ -47,8 +47,8 @@ struct Block {
     unsigned n_threads = 0;
     unsigned n_live = 0;
     unsigned at_barrier = 0;
-    /// Counted on through all blocks, so that shadows of shared memory need no clearing. See memory.h.
-    uint32_t barrier_epoch = 1;
+    /// Counted on through all blocks of a launch, so that shadows of shared memory need no clearing. See memory.h.
+    uint64_t barrier_epoch = 1;
     std::vector<uint32_t> warp_epochs;
     std::vector<Collective> collectives;
     std::vector<unsigned> ready;
@@ -74,9 +74,24 @@ enum Access : uint32_t {
     SCRATCH = 3,
 };
 
+class Machine;
+
+/// The launch that this thread of the host runs, and the stack of the fiber that runs now; null outside of launches.
+struct Running {
+    Machine* machine;
+    const char* stack;
+
+    /// Whether an address is a variable of the running fiber: the most frequent case, and of no interest.
+    bool is_local(const void* address) const { return size_t(static_cast<const char*>(address) - stack) < Stack::bytes(); }
+};
+
+// Asked for at every access: without a call for it.
+extern constinit thread_local Running running __attribute__((tls_model("initial-exec")));
+
 class Machine {
 public:
     explicit Machine(uint64_t seed) : random_(seed) {}
+    ~Machine() { Stack::give_back(std::move(stacks_)); }
 
     uint64_t allocate(size_t bytes);
     void release(uint64_t address);
@@ -107,10 +122,11 @@ public:
     /// Notes the rows of a matrix load, if this block is traced.
     void log_rows(void* const rows[WARP]);
 
+    /// The present flow in its block.
+    Flow flow() const { return make_flow(block_.barrier_epoch, block_.warp_epochs[warp()], current_); }
+
     /// The machine whose launch this thread of the host runs.
     static Machine& active();
-    /// The same, or null outside of launches.
-    static Machine* current();
 
 private:
     static void run_thread();
@@ -118,6 +134,8 @@ private:
     void run_fibers();
     void suspend();
     void make_ready(std::vector<unsigned>& threads);
+    bool touch_operand(size_t i, uint64_t address, unsigned bytes, bool writes, const void* site);
+    std::string describe_outside(uint64_t address, unsigned bytes) const;
     std::string check_outputs() const;
     std::string describe_deadlock() const;
     Allocation& find(uint64_t address, size_t bytes);
@@ -125,7 +143,9 @@ private:
     std::string where(const void* site) const;
 
     std::vector<Allocation> allocations_;
-    std::mt19937_64 random_;
+    /// Splitmix64: an order that a seed replays with any compiler.
+    uint64_t random();
+    uint64_t random_;
     SharedMemory shared_;
     Traffic traffic_;
     TrafficLog log_;
@@ -137,6 +157,9 @@ private:
     const unsigned char* parameters_ = nullptr;
     Index grid_{};
     uint64_t launch_ = 0;
+    uint64_t block_number_ = 0;
+    /// The operands that were read and written last: the next access is most often there again.
+    size_t last_operand_[2] = {};
     std::vector<Operand> operands_;
     std::vector<Allocation*> operand_allocations_;
     Block block_;

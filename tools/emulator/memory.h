@@ -12,6 +12,8 @@
 
 namespace emulator {
 
+constexpr size_t MAX_STATIC_SHARED = 48 << 10;
+
 /// Zeroed pages that cost nothing until they are touched.
 class Pages {
 public:
@@ -29,14 +31,16 @@ private:
     size_t bytes_ = 0;
 };
 
-/// Who touched a byte last: launch, block, thread and the epoch of its block's barrier.
-struct Touch {
-    uint64_t launch : 24, block : 20, thread : 10, epoch : 10;
-};
+/// Who touched a byte last, in one word: launch, block, epoch of its block's barrier and thread. Zero: nobody.
+using Touch = uint64_t;
 
 /// In a `Touch` of readers: several of them.
 constexpr uint64_t MANY_BLOCKS = (1 << 20) - 1;
 constexpr uint64_t MANY_THREADS = (1 << 10) - 1;
+
+constexpr Touch make_touch(uint64_t launch, uint64_t block, uint64_t epoch, uint64_t thread) {
+    return launch << 40 | block << 20 | (epoch & 0x3FF) << 10 | thread;
+}
 
 /// An allocation of global memory.
 struct Allocation {
@@ -54,18 +58,26 @@ struct Allocation {
     const char* touch(size_t at, unsigned n, bool writes, Touch me);
 };
 
+/// One flow of control and when, in one word: thread, and the epochs of its block's barrier and of its warp's. Zero: nobody.
+using Flow = uint64_t;
+
+constexpr uint64_t MOST_EPOCHS = 1 << 28;
+
+constexpr Flow make_flow(uint64_t block_epoch, uint64_t warp_epoch, uint64_t thread) {
+    return block_epoch << 36 | (warp_epoch & 0xFFFFF) << 16 | thread;
+}
+
 /// A block's shared memory.
 class SharedMemory {
 public:
-    /// One flow of control, and when: epochs of its block's barrier and of its warp's.
-    struct Flow {
-        uint16_t thread;
-        uint32_t block_epoch, warp_epoch;
-    };
-
-    SharedMemory();
-    /// Forgets the last block's contents.
-    void begin_block();
+    SharedMemory() : data_(MAX_STATIC_SHARED), writers_(MAX_STATIC_SHARED), readers_(MAX_STATIC_SHARED), in_flight_(MAX_STATIC_SHARED) {}
+    /// Forgets all shadows, so that epochs may begin anew.
+    void begin_launch();
+    /// Forgets the last block's contents: what was written before this epoch counts as unwritten.
+    void begin_block(uint64_t block_epoch) {
+        bytes_ = 0;
+        first_epoch_ = block_epoch;
+    }
     /// The memory, of `bytes` bytes in this block; null if another size was asked for before.
     void* claim(size_t bytes);
     size_t bytes() const { return bytes_; }
@@ -76,18 +88,15 @@ public:
     size_t offset(const void* address) const { return static_cast<const unsigned char*>(address) - data_.data(); }
     const char* touch(const void* address, unsigned n, bool writes, Flow me);
     /// Marks bytes that a copy in flight will overwrite; nobody may touch them until it arrives.
-    const char* expect_copy(const void* address, unsigned n);
+    const char* expect_copy(const void* address, unsigned n, Flow me);
     void copy_arrived(const void* address, unsigned n);
 
 private:
-    struct Shadow {
-        Flow writer, reader;
-        bool written, in_flight;
-    };
-
     Pages data_;
-    std::vector<Shadow> shadows_;
-    size_t bytes_ = 0;
+    std::vector<Flow> writers_, readers_;
+    std::vector<unsigned char> in_flight_;
+    size_t bytes_ = 0, most_bytes_ = 0;
+    uint64_t first_epoch_ = 1;
 };
 
 }  // namespace emulator

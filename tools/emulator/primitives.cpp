@@ -63,7 +63,7 @@ void store(void* to, const void* from, unsigned bytes) {
 void load_matrix_x4(uint32_t registers[4], const void* row, bool transposed) {
     Machine& m = Machine::active();
     if (!m.shared().holds(row)) m.fail("ldmatrix reads something else than shared memory");
-    // Without its trace: eight rows are one wavefront, whatever lane names them.
+    // Without a trace of its own: eight rows are one wavefront, whatever lane names them.
     m.touch(row, 16, false, nullptr);
     MatrixLoad mine{row, registers, transposed};
     m.meet("ldmatrix", &mine, false, [](Machine& machine, void* const all[WARP]) {
@@ -158,12 +158,15 @@ void copy_async(void* shared, const void* global, unsigned bytes, unsigned valid
     Machine& m = Machine::active();
     if (!m.shared().holds(shared)) m.fail("cp.async writes to something else than shared memory");
     if (bytes != 4 && bytes != 8 && bytes != 16) m.fail("cp.async copies 4, 8 or 16 bytes");
-    PendingCopy copy{shared, bytes, m.thread().copy_group, {}};
+    PendingCopy copy{shared, bytes, m.thread().copy_group, __builtin_return_address(0), {}};
+    if (valid > bytes) m.fail("cp.async takes more bytes than it copies");
+    if (reinterpret_cast<uint64_t>(global) % bytes || reinterpret_cast<uint64_t>(shared) % bytes)
+        m.fail("cp.async copies " + std::to_string(bytes) + " bytes from or to a misaligned address");
     if (valid > 0) {
-        m.touch(global, valid == bytes ? bytes : 1, false, __builtin_return_address(0));
+        m.touch(global, valid, false, copy.site);
         memcpy(copy.data, global, valid);
     }
-    if (const char* wrong = m.shared().expect_copy(shared, bytes)) m.fail(wrong);
+    if (const char* wrong = m.shared().expect_copy(shared, bytes, m.flow())) m.fail(wrong);
     m.thread().copies.push_back(copy);
 }
 
@@ -177,7 +180,7 @@ void wait_copies(unsigned pending) {
     for (PendingCopy& c : copies) {
         if (!arrives(c)) continue;
         m.shared().copy_arrived(c.shared, c.bytes);
-        m.touch(c.shared, c.bytes, true, nullptr);
+        m.touch(c.shared, c.bytes, true, c.site);
         memcpy(c.shared, c.data, c.bytes);
     }
     copies.erase(std::remove_if(copies.begin(), copies.end(), arrives), copies.end());

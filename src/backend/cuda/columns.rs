@@ -89,3 +89,32 @@ pub(super) fn workspace_bytes(image: Shape, terms: usize) -> usize {
     let chunks = [DType::F32, DType::F16].map(|stored| Cut::for_sums(image, stored).n_chunks());
     chunks[0].max(chunks[1]) * terms * image.c() * size_of::<f32>()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every pixel and channel falls to one thread, no block holds more threads than it has, and large images fill large GPUs.
+    #[test]
+    fn cuts_cover_the_image() {
+        let shapes =
+            [[1, 1, 1, 1], [1, 1, 1, 65], [2, 3, 5, 7], [16, 512, 512, 64], [8, 512, 512, 1], [16, 32, 32, 512], [1, 1, 2, 4096]];
+        for (shape, stored) in shapes.into_iter().flat_map(|s| [(Shape(s), DType::F32), (Shape(s), DType::F16)]) {
+            for cut in [Cut::for_sums(shape, stored), Cut::new(shape, stored, |_, _| BATCH)] {
+                let [chunks, groups, _] = cut.grid(stored);
+                let (pixels, channels) = (shape.pixels(), shape.c());
+                let vector = if channels.is_multiple_of(16 / stored.size()) { 16 / stored.size() } else { 1 };
+                let group = cut.width as usize * vector;
+                assert!((chunks - 1) * (cut.chunk as usize) < pixels && pixels <= chunks * cut.chunk as usize, "{cut:?}");
+                assert!((groups - 1) * group < channels && channels <= groups * group, "{cut:?}");
+                assert!(cut.width as usize <= WIDTH && cut.width * cut.rows <= THREADS as i32, "{cut:?}");
+                assert!(shape.len() < 1 << 23 || chunks * groups >= 264, "{cut:?} has {chunks} x {groups} blocks");
+            }
+            let chunks = Cut::for_sums(shape, stored).n_chunks();
+            assert!(
+                workspace_bytes(shape, 2) >= chunks * 2 * shape.c() * 4 && chunks <= 2 * BLOCKS,
+                "{chunks} chunks of {shape:?}"
+            );
+        }
+    }
+}

@@ -151,11 +151,6 @@ impl Call {
         self.operand(value, Access::Update)
     }
 
-    /// Memory that it uses as it likes.
-    pub fn scratch(&mut self, value: Value) -> Address {
-        self.operand(value, Access::Scratch)
-    }
-
     fn operand(&mut self, value: Value, access: Access) -> Address {
         self.operands.push(Operand { address: value.address, bytes: value.bytes() as u64, access, padding: 0 });
         value.address

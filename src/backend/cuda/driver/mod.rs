@@ -3,7 +3,7 @@
 mod emulator;
 mod gpu;
 
-pub use emulator::Emulator;
+pub use emulator::{Emulator, Traffic};
 pub use gpu::Gpu;
 
 use crate::error::Result;
