@@ -144,6 +144,11 @@ impl Case {
         self.inputs.iter().chain(&self.outputs).any(|(_, dtype)| *dtype == DType::F16)
     }
 
+    /// Whether its products are of f16 numbers, which tensor cores take.
+    pub fn on_tensor_cores(&self) -> bool {
+        self.convolution().is_some_and(|convolution| convolution.half)
+    }
+
     /// Its geometry if it is a convolution.
     pub fn convolution(&self) -> Option<Convolution> {
         use Instruction as I;

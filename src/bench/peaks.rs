@@ -72,14 +72,14 @@ impl Peaks {
         ALL.into_iter().find(|peaks| name.split([' ', '-']).any(|word| word == peaks.name))
     }
 
-    /// The most FLOP/s with operands stored as f16, or as f32.
-    pub fn flops_per_s(&self, half: bool) -> f64 {
-        if half { self.tensor_flops_per_s } else { self.f32_flops_per_s }
+    /// The most FLOP/s, on tensor cores or outside of them.
+    pub fn flops_per_s(&self, tensor: bool) -> f64 {
+        if tensor { self.tensor_flops_per_s } else { self.f32_flops_per_s }
     }
 
     /// The least seconds that an operation can take, and what it waits for: the roofline (Williams, Waterman and Patterson 2009).
-    pub fn least_seconds(&self, flops: f64, bytes: f64, half: bool) -> (f64, Bound) {
-        let (compute, memory) = (flops / self.flops_per_s(half), bytes / self.bytes_per_s);
+    pub fn least_seconds(&self, flops: f64, bytes: f64, tensor: bool) -> (f64, Bound) {
+        let (compute, memory) = (flops / self.flops_per_s(tensor), bytes / self.bytes_per_s);
         if compute > memory { (compute, Bound::Compute) } else { (memory, Bound::Memory) }
     }
 }

@@ -17,7 +17,7 @@ pub struct Row {
     pub id: String,
     /// How often a training step does it.
     pub calls: usize,
-    /// The kernel with the most threads; others of the same case are few.
+    /// The first of its launches, which does the work; others add what its blocks found.
     pub kernel: String,
     pub launches: usize,
     pub gflop: f64,
@@ -60,13 +60,13 @@ fn launches(case: &Case) -> Result<Vec<Launch>> {
 fn row(case: &Case, gpu: &Peaks, resources: &[Resources]) -> Result<Row> {
     let launches = launches(case)?;
     let blocks_of = |launch: &Launch| launch.grid.iter().map(|&n| n as usize).product::<usize>();
-    let main = launches.iter().max_by_key(|launch| blocks_of(launch) * launch.threads as usize);
     // A step of no launch does not exist; one without a name would show it.
-    let (kernel, blocks, threads) = main.map_or_else(Default::default, |l| (l.kernel.clone(), blocks_of(l), l.threads as usize));
+    let (kernel, blocks, threads) =
+        launches.first().map_or_else(Default::default, |first| (first.kernel.clone(), blocks_of(first), first.threads as usize));
     let known = resources.iter().find(|known| known.kernel == kernel && known.target == gpu.target);
     let occupancy = known.map(|known| Occupancy::of(Needs { registers: known.registers, shared: known.shared, threads }, gpu));
     let (flops, bytes) = (case.flops() as f64, case.bytes() as f64);
-    let (seconds, bound) = gpu.least_seconds(flops, bytes, case.half());
+    let (seconds, bound) = gpu.least_seconds(flops, bytes, case.on_tensor_cores());
     Ok(Row {
         id: case.id(),
         calls: case.calls,

@@ -73,9 +73,9 @@ pub(super) struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    of_kernels: kernels::Args,
+    of_kernels: kernels::KernelArgs,
     #[command(flatten)]
-    of_roofline: roofline::Args,
+    of_roofline: roofline::RooflineArgs,
 }
 
 /// A wish for numbers.

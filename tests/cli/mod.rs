@@ -1,5 +1,7 @@
 //! The program as a user runs it.
 
+#[cfg(feature = "cuda")]
+mod bench_kernels;
 mod commands;
 mod crashes;
 mod exit_codes;

@@ -21,4 +21,6 @@ mod harness;
 mod max_pool2d;
 mod sabotage;
 #[cfg(feature = "cuda")]
+mod tiles;
+#[cfg(feature = "cuda")]
 mod traffic;

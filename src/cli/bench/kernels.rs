@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 /// What `bench kernels` takes besides.
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(super) struct KernelArgs {
     /// Of kernels: all three networks of base 64 and 32 at 512 and 256, f16 and f32, and every shape of the other operations.
     #[arg(long)]
     all: bool,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// What `bench roofline` takes besides.
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(super) struct RooflineArgs {
     /// Of roofline: v100, h100 or h200.
     #[arg(long, default_value = "v100")]
     gpu: String,
@@ -75,7 +75,7 @@ mod counted {
     }
 
     /// The named table, which has to be there, or the project's, which need not: then what follows from it is left out.
-    fn read_resources(of: &super::Args) -> Result<Vec<Resources>> {
+    fn read_resources(of: &super::RooflineArgs) -> Result<Vec<Resources>> {
         match &of.resources {
             Some(path) => resources::read(path),
             None if of.write.is_none() && of.check.is_none() && !Path::new(resources::TABLE).exists() => Ok(Vec::new()),

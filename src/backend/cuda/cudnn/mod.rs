@@ -141,58 +141,12 @@ impl Cudnn {
 
     /// The graph, and what it refers to.
     fn graph(&self, problem: &Problem) -> Result<(Descriptor, Vec<Descriptor>)> {
-        let x = self.tensor(X, problem.x, problem.half)?;
-        let w = self.tensor(W, problem.w, problem.half)?;
-        let y = self.tensor(Y, problem.y, problem.half)?;
-        let convolution = self.convolution(problem)?;
-        let operation = self.operation(problem.operation, &convolution, [&x, &w, &y])?;
+        let (operation, parts) = whole_operation(self.library, problem)?;
         let graph = Descriptor::new(self.library, Kind::CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR)?;
         graph.set_handle(Attribute::CUDNN_ATTR_OPERATIONGRAPH_HANDLE, self.handle)?;
         graph.set_descriptor(Attribute::CUDNN_ATTR_OPERATIONGRAPH_OPS, &operation)?;
         graph.finalize()?;
-        Ok((graph, vec![x, w, y, convolution, operation]))
-    }
-
-    fn tensor(&self, id: i64, dimensions: [usize; 4], half: bool) -> Result<Descriptor> {
-        let data = if half { Data::CUDNN_DATA_HALF } else { Data::CUDNN_DATA_FLOAT };
-        let tensor = Descriptor::new(self.library, Kind::CUDNN_BACKEND_TENSOR_DESCRIPTOR)?;
-        tensor.set_choice(Attribute::CUDNN_ATTR_TENSOR_DATA_TYPE, Type::CUDNN_TYPE_DATA_TYPE, data as c_int)?;
-        tensor.set_integers(Attribute::CUDNN_ATTR_TENSOR_DIMENSIONS, &dimensions.map(|d| d as i64))?;
-        tensor.set_integers(Attribute::CUDNN_ATTR_TENSOR_STRIDES, &channels_last(dimensions))?;
-        tensor.set_integers(Attribute::CUDNN_ATTR_TENSOR_UNIQUE_ID, &[id])?;
-        tensor.set_integers(Attribute::CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, &[16])?;
-        tensor.finalize()?;
-        Ok(tensor)
-    }
-
-    fn convolution(&self, problem: &Problem) -> Result<Descriptor> {
-        let (stride, padding) = ([problem.stride as i64; 2], [problem.padding as i64; 2]);
-        let mode = cudnnConvolutionMode_t::CUDNN_CROSS_CORRELATION;
-        let convolution = Descriptor::new(self.library, Kind::CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR)?;
-        convolution.set_integers(Attribute::CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, &[2])?;
-        let data = Data::CUDNN_DATA_FLOAT as c_int;
-        convolution.set_choice(Attribute::CUDNN_ATTR_CONVOLUTION_COMP_TYPE, Type::CUDNN_TYPE_DATA_TYPE, data)?;
-        convolution.set_choice(Attribute::CUDNN_ATTR_CONVOLUTION_CONV_MODE, Type::CUDNN_TYPE_CONVOLUTION_MODE, mode as c_int)?;
-        convolution.set_integers(Attribute::CUDNN_ATTR_CONVOLUTION_DILATIONS, &[1, 1])?;
-        convolution.set_integers(Attribute::CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, &stride)?;
-        convolution.set_integers(Attribute::CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, &padding)?;
-        convolution.set_integers(Attribute::CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, &padding)?;
-        convolution.finalize()?;
-        Ok(convolution)
-    }
-
-    fn operation(&self, operation: Operation, convolution: &Descriptor, tensors: [&Descriptor; 3]) -> Result<Descriptor> {
-        let (kind, [of_convolution, of_x, of_w, of_y, alpha, beta]) = attributes(operation);
-        let [x, w, y] = tensors;
-        let operation = Descriptor::new(self.library, kind)?;
-        operation.set_descriptor(of_convolution, convolution)?;
-        operation.set_descriptor(of_x, x)?;
-        operation.set_descriptor(of_w, w)?;
-        operation.set_descriptor(of_y, y)?;
-        operation.set_factor(alpha, 1.0)?;
-        operation.set_factor(beta, 0.0)?;
-        operation.finalize()?;
-        Ok(operation)
+        Ok((graph, parts.into_iter().chain([operation]).collect()))
     }
 
     fn configurations(&self, graph: &Descriptor, mode: Mode) -> Result<Vec<Descriptor>> {
@@ -230,6 +184,63 @@ impl Drop for Cudnn {
         // SAFETY: made once, destroyed once. A failure would leak it, nothing more.
         unsafe { (self.library.destroy)(self.handle) };
     }
+}
+
+/// The one operation of a problem, and what it refers to. Needs no GPU.
+fn whole_operation(library: &'static Library, problem: &Problem) -> Result<(Descriptor, Vec<Descriptor>)> {
+    let x = tensor(library, X, problem.x, problem.half)?;
+    let w = tensor(library, W, problem.w, problem.half)?;
+    let y = tensor(library, Y, problem.y, problem.half)?;
+    let convolution = convolution(library, problem)?;
+    let operation = operation(library, problem.operation, &convolution, [&x, &w, &y])?;
+    Ok((operation, vec![x, w, y, convolution]))
+}
+
+fn tensor(library: &'static Library, id: i64, dimensions: [usize; 4], half: bool) -> Result<Descriptor> {
+    let data = if half { Data::CUDNN_DATA_HALF } else { Data::CUDNN_DATA_FLOAT };
+    let tensor = Descriptor::new(library, Kind::CUDNN_BACKEND_TENSOR_DESCRIPTOR)?;
+    tensor.set_choice(Attribute::CUDNN_ATTR_TENSOR_DATA_TYPE, Type::CUDNN_TYPE_DATA_TYPE, data as c_int)?;
+    tensor.set_integers(Attribute::CUDNN_ATTR_TENSOR_DIMENSIONS, &dimensions.map(|d| d as i64))?;
+    tensor.set_integers(Attribute::CUDNN_ATTR_TENSOR_STRIDES, &channels_last(dimensions))?;
+    tensor.set_integers(Attribute::CUDNN_ATTR_TENSOR_UNIQUE_ID, &[id])?;
+    tensor.set_integers(Attribute::CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, &[16])?;
+    tensor.finalize()?;
+    Ok(tensor)
+}
+
+fn convolution(library: &'static Library, problem: &Problem) -> Result<Descriptor> {
+    let (stride, padding) = ([problem.stride as i64; 2], [problem.padding as i64; 2]);
+    let mode = cudnnConvolutionMode_t::CUDNN_CROSS_CORRELATION;
+    let convolution = Descriptor::new(library, Kind::CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR)?;
+    convolution.set_integers(Attribute::CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, &[2])?;
+    let data = Data::CUDNN_DATA_FLOAT as c_int;
+    convolution.set_choice(Attribute::CUDNN_ATTR_CONVOLUTION_COMP_TYPE, Type::CUDNN_TYPE_DATA_TYPE, data)?;
+    convolution.set_choice(Attribute::CUDNN_ATTR_CONVOLUTION_CONV_MODE, Type::CUDNN_TYPE_CONVOLUTION_MODE, mode as c_int)?;
+    convolution.set_integers(Attribute::CUDNN_ATTR_CONVOLUTION_DILATIONS, &[1, 1])?;
+    convolution.set_integers(Attribute::CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, &stride)?;
+    convolution.set_integers(Attribute::CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, &padding)?;
+    convolution.set_integers(Attribute::CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, &padding)?;
+    convolution.finalize()?;
+    Ok(convolution)
+}
+
+fn operation(
+    library: &'static Library,
+    operation: Operation,
+    convolution: &Descriptor,
+    tensors: [&Descriptor; 3],
+) -> Result<Descriptor> {
+    let (kind, [of_convolution, of_x, of_w, of_y, alpha, beta]) = attributes(operation);
+    let [x, w, y] = tensors;
+    let operation = Descriptor::new(library, kind)?;
+    operation.set_descriptor(of_convolution, convolution)?;
+    operation.set_descriptor(of_x, x)?;
+    operation.set_descriptor(of_w, w)?;
+    operation.set_descriptor(of_y, y)?;
+    operation.set_factor(alpha, 1.0)?;
+    operation.set_factor(beta, 0.0)?;
+    operation.finalize()?;
+    Ok(operation)
 }
 
 /// Strides of [n, c, h, w] where c is the fastest in memory, then w, h, n; of [k, c, r, s] likewise.
@@ -313,6 +324,32 @@ mod tests {
         assert_eq!(name(7, &[]), "7");
         assert_eq!(name(12, &[0, 4]), "12 (tensor core, not deterministic)");
         assert!(rounds_operands(0) && rounds_operands(1) && !rounds_operands(4));
+    }
+
+    /// Where there is a cuDNN, with a GPU or without, it takes what it is told of every operation in both types, and refuses what is wrong.
+    #[test]
+    fn a_cudnn_takes_the_operations() {
+        let Ok(library) = Library::load() else { return };
+        for operation in [Operation::Forward, Operation::BackwardData, Operation::BackwardFilter] {
+            for half in [false, true] {
+                let layer = Problem {
+                    operation,
+                    x: [8, 192, 64, 32],
+                    w: [64, 192, 3, 3],
+                    y: [8, 64, 64, 32],
+                    stride: 1,
+                    padding: 1,
+                    half,
+                };
+                let up = Problem { x: [8, 64, 128, 64], w: [192, 64, 2, 2], y: [8, 192, 64, 32], stride: 2, padding: 0, ..layer };
+                for problem in [layer, up] {
+                    let taken = whole_operation(library, &problem).map(drop);
+                    assert!(taken.is_ok(), "{problem:?}: {}", taken.unwrap_err());
+                }
+                let wrong = whole_operation(library, &Problem { y: [8, 64, 63, 32], ..layer }).map(drop);
+                assert!(wrong.is_err(), "an output that is too small was taken");
+            }
+        }
     }
 
     /// The same numbers as in cudnn_graph.h, whatever the version of the bindings.
