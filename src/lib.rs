@@ -11,7 +11,7 @@
 //! 7. [`optim`] and [`checkpoint`]: named parameters and their state.
 //! 8. [`infer`], [`segment`] and [`metrics`]: from pictures to probabilities, to objects, and how good they are.
 //! 9. [`train`] and [`predict`]: the only places where the picture side and the tensor side meet.
-//! 10. [`report`], [`bench`] and [`cli`].
+//! 10. [`report`], [`mod@bench`] and [`cli`].
 
 pub mod atomic_file;
 pub mod augment;
