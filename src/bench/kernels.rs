@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use serde::Serialize;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// What the measurements were made on.
 #[derive(Debug, Serialize)]
@@ -34,19 +35,31 @@ pub struct Setup {
     pub flush_bytes: usize,
 }
 
+/// What is to be measured.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    pub cases: &'a [Case],
+    /// A file of `benches/torch_convolutions.py`.
+    pub torch: Option<&'a Path>,
+    /// No case is begun when so much time has passed.
+    pub limit: Option<Duration>,
+}
+
 /// All rows.
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub what: &'static str,
     pub setup: Setup,
     pub rows: Vec<Row>,
+    /// The cases for which there was no time.
+    pub left_out: Vec<String>,
 }
 
-/// Times `cases` on a GPU or the emulator. Calls `each` with every row when it is there. `torch`: a file of `benches/torch_convolutions.py`.
+/// Times the cases of `plan` on a GPU or the emulator. Calls `each` with every row when it is there.
 ///
 /// # Errors
 /// If the device is none that runs these kernels, or fails.
-pub fn run(device: Device, cases: &[Case], torch: Option<&Path>, each: &mut dyn FnMut(&Row) -> Result<()>) -> Result<Report> {
+pub fn run(device: Device, plan: &Plan<'_>, each: &mut dyn FnMut(&Row) -> Result<()>) -> Result<Report> {
     match device.resolve() {
         Device::Cuda(number) => {
             let mut cuda = cuda::open_gpu(number)?;
@@ -59,11 +72,11 @@ pub fn run(device: Device, cases: &[Case], torch: Option<&Path>, each: &mut dyn 
                     let mut rival = |gpu: &mut Gpu, case: &Case, reference: &Reference, settings: &Settings| {
                         super::cudnn::measure(&cudnn, gpu, case, reference, settings)
                     };
-                    rows(&mut cuda, cases, torch, setup, Some(&mut rival), each)?
+                    rows(&mut cuda, plan, setup, Some(&mut rival), each)?
                 }
                 Err(error) => {
                     setup.0.cudnn_error = Some(error.to_string());
-                    rows(&mut cuda, cases, torch, setup, None, each)?
+                    rows(&mut cuda, plan, setup, None, each)?
                 }
             };
             report.setup.clocks[1] = clocks(number);
@@ -72,7 +85,7 @@ pub fn run(device: Device, cases: &[Case], torch: Option<&Path>, each: &mut dyn 
         Device::Emulator(library) => {
             let mut cuda = cuda::emulate(&library, 0)?;
             let setup = setup(&mut cuda, |_| Settings::for_emulator());
-            rows(&mut cuda, cases, torch, setup, None, each)
+            rows(&mut cuda, plan, setup, None, each)
         }
         Device::Cpu | Device::Auto => Err(Error::device("bench kernels measures the CUDA kernels, and there is no usable GPU")
             .remedy("use --device cuda on a machine with an NVIDIA GPU, or `bench step --profile` for the CPU's kernels")),
@@ -103,16 +116,20 @@ type MeasureRival<'a, D> = &'a mut dyn FnMut(&mut D, &Case, &Reference, &Setting
 
 fn rows<D: Driver>(
     cuda: &mut Cuda<D>,
-    cases: &[Case],
-    torch: Option<&Path>,
+    plan: &Plan<'_>,
     (mut setup, settings): (Setup, Settings),
     mut rival: Option<MeasureRival<'_, D>>,
     each: &mut dyn FnMut(&Row) -> Result<()>,
 ) -> Result<Report> {
-    let torch = torch.map(|path| TorchTimes::read(path, &setup.device)).transpose()?;
+    let start = Instant::now();
+    let torch = plan.torch.map(|path| TorchTimes::read(path, &setup.device)).transpose()?;
     setup.torch = torch.as_ref().map(|times| times.torch.clone());
-    let mut rows = Vec::with_capacity(cases.len());
-    for case in cases {
+    let (mut rows, mut left_out) = (Vec::with_capacity(plan.cases.len()), Vec::new());
+    for case in plan.cases {
+        if plan.limit.is_some_and(|limit| start.elapsed() >= limit) {
+            left_out.push(case.id());
+            continue;
+        }
         let reference = Reference::of(case);
         let ours = measure(cuda, case, &settings, reference.as_ref())?;
         let mut others = Others { torch_ms: torch.as_ref().and_then(|times| times.ms(&case.id())), ..Others::default() };
@@ -127,7 +144,7 @@ fn rows<D: Driver>(
         each(&row)?;
         rows.push(row);
     }
-    Ok(Report { what: "kernels", setup, rows })
+    Ok(Report { what: "kernels", setup, rows, left_out })
 }
 
 /// What the driver's tool says of the device now: clocks decide what a time means.

@@ -83,7 +83,16 @@ fn examine_cuda() -> Cuda {
     let (driver, driver_error) = (probe.driver, probe.driver_error);
     let kernels = cuda::KERNEL_ARCHITECTURES.to_vec();
     let (kernel_compiler, kernel_error) = (cuda::KERNEL_COMPILER.ok(), cuda::KERNEL_COMPILER.err());
-    Cuda { enabled: true, driver, driver_error, gpus, kernels, kernel_compiler, kernel_error, cudnn: None }
+    Cuda {
+        enabled: true,
+        driver,
+        driver_error,
+        gpus,
+        kernels,
+        kernel_compiler,
+        kernel_error,
+        cudnn: Some(cuda::cudnn::version().is_some()),
+    }
 }
 
 #[cfg(not(feature = "cuda"))]

@@ -70,6 +70,8 @@ fn times_of_pytorch_are_taken_for_their_device() {
     let report = json_of(&args);
     let rows = report["rows"].as_array().unwrap();
     assert!(rows.len() == 1 && rows[0]["torch_ms"] == 0.5 && rows[0]["counts"].is_null(), "{report}");
+    let none = json_of(&[&args[..], &["--limit", "0"]].concat());
+    assert_eq!((&none["rows"], &none["left_out"]), (&json!([]), &json!([id])), "no time was left");
     write("NVIDIA H100 80GB HBM3");
     let (code, stderr) = code_and_stderr(&args);
     assert!(code == 3 && stderr.contains("H100"), "{code} {stderr}");

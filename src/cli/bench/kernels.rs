@@ -21,6 +21,9 @@ pub(super) struct KernelArgs {
     /// Of kernels: what benches/torch_convolutions.py wrote on this device.
     #[arg(long, value_name = "FILE")]
     torch: Option<PathBuf>,
+    /// Of kernels: begin no case when so many seconds have passed.
+    #[arg(long, value_name = "SECONDS")]
+    limit: Option<u64>,
 }
 
 /// A case by its name, for other programs.
@@ -78,13 +81,19 @@ fn list(cases: &[Case], json: bool) -> Result<()> {
 #[cfg(feature = "cuda")]
 fn measure(args: &super::Args, cases: &[Case]) -> Result<()> {
     use crate::bench::{kernels, table};
-    if !args.json {
-        print_line(&table::head())?;
-    }
-    let mut each = |row: &table::Row| if args.json { Ok(()) } else { print_line(&row.line()) };
-    let report = kernels::run(args.device.parse()?, cases, args.of_kernels.torch.as_deref(), &mut each)?;
+    let mut head = (!args.json).then(table::head);
+    let mut each = |row: &table::Row| match args.json {
+        true => Ok(()),
+        false => head.take().map_or(Ok(()), |head| print_line(&head)).and_then(|()| print_line(&row.line())),
+    };
+    let of = &args.of_kernels;
+    let plan = kernels::Plan { cases, torch: of.torch.as_deref(), limit: of.limit.map(std::time::Duration::from_secs) };
+    let report = kernels::run(args.device.parse()?, &plan, &mut each)?;
     if args.json {
         return print_json(&report);
+    }
+    if !report.left_out.is_empty() {
+        print_line(&format!("\nno time was left for {} cases, from {} on", report.left_out.len(), report.left_out[0]))?;
     }
     let setup = &report.setup;
     let cudnn = match (&setup.cudnn, &setup.cudnn_error) {

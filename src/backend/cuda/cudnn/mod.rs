@@ -66,6 +66,11 @@ pub struct Engine {
 /// The addresses of one run: x, w, y and scratch memory.
 pub struct Pack(Descriptor);
 
+/// The version of the cuDNN that would be loaded, if there is one.
+pub fn version() -> Option<String> {
+    Library::load().ok().map(Library::version)
+}
+
 impl Cudnn {
     /// # Errors
     /// If there is no cuDNN, or it does not run on this GPU.
