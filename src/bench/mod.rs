@@ -1,7 +1,7 @@
 //! Measures the CUDA kernels, layer shape by layer shape: time against what the device can do, and against cuDNN; error against f64.
 //!
 //! The shapes are read off the recorded networks ([`case`]), operands hold random numbers that are a function of their place ([`data`]), and
-//! sampled outputs ([`sample`]) are compared with sums in f64 ([`reference`]).
+//! sampled outputs ([`sample`]) are compared with sums in f64 ([`mod@reference`]).
 
 pub mod case;
 #[cfg(feature = "cuda")]
