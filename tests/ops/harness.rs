@@ -122,8 +122,10 @@ pub fn check_on(device: &str, case: &Case, backend: &mut dyn Backend) {
 
 fn check_on_cpu(case: &Case) {
     for level in cpu::Level::ALL.into_iter().filter(|level| level.is_available()) {
-        let mut backend = cpu::open_at(level, 2).expect("a CPU backend");
-        check_on(&format!("{level:?}"), case, &mut *backend);
+        for way in [cpu::Convolutions::Direct, cpu::Convolutions::Winograd] {
+            let mut backend = cpu::open_with(level, way, 2).expect("a CPU backend");
+            check_on(&format!("{level:?}, {way:?}"), case, &mut *backend);
+        }
     }
 }
 

@@ -3,21 +3,30 @@
 
 use super::arena::Operands;
 use super::gemm::{Gemm, MAX_PATCH, MAX_ROWS, Packing, Pixels, Target, Tile, pack, packed_len};
-use super::simd::Level;
+use super::{Settings, winograd};
 use crate::ops::conv2d::{Conv2d, Conv2dDataGrad};
 use crate::tape::Shape;
 
-/// Zeros and packed weights.
-pub(super) fn forward_workspace(level: Level, inputs: &[Shape]) -> usize {
+/// Zeros, packed weights, and what Winograd's way takes.
+pub(super) fn forward_workspace(settings: Settings, inputs: &[Shape]) -> usize {
     let w = inputs[0];
-    4 * (zeros_len(w.0[2]) + packed_len(level, w.0[0] * w.0[1] * w.0[2], w.c()))
+    workspace(settings, inputs[1], [w.0[0], w.0[2]], [w.c(), 0])
 }
 
-/// Zeros and packed weights.
-pub(super) fn data_grad_workspace(level: Level, op: &Conv2dDataGrad, inputs: &[Shape]) -> usize {
+/// As forward.
+pub(super) fn data_grad_workspace(settings: Settings, op: &Conv2dDataGrad, inputs: &[Shape]) -> usize {
     let w = inputs[0];
-    let depth = w.0[0] * w.0[1] * w.c();
-    4 * (zeros_len(w.c()) + op.channels.iter().map(|&c| packed_len(level, depth, c)).sum::<usize>())
+    workspace(settings, inputs[1], [w.0[0], w.c()], op.channels)
+}
+
+fn workspace(settings: Settings, image: Shape, [kernel, channels_in]: [usize; 2], channels_out: [usize; 2]) -> usize {
+    let Settings { level, threads, .. } = settings;
+    let packed: usize = channels_out.iter().map(|&c| packed_len(level, kernel * kernel * channels_in, c)).sum();
+    let direct = 4 * (zeros_len(channels_in) + packed);
+    match settings.winograd && winograd::pays(kernel, image, channels_in, channels_out.iter().sum()) {
+        true => direct + winograd::workspace(level, threads, image, channels_in, channels_out),
+        false => direct,
+    }
 }
 
 /// Floats of zeros that taps outside the image read: all channels of a pixel, rounded up to a cache line.
@@ -25,24 +34,29 @@ fn zeros_len(channels: usize) -> usize {
     channels.next_multiple_of(16)
 }
 
-pub(super) fn forward(level: Level, op: &Conv2d, operands: &mut Operands) {
+pub(super) fn forward(settings: Settings, op: &Conv2d, operands: &mut Operands) {
+    let level = settings.level;
     let (w, x) = (operands.input_shape(0), operands.input_shape(1));
     let [r, s, ci, co] = w.0;
     let second = if op.two_inputs { operands.input(2) } else { &[] };
     let channels = [x.c(), ci - x.c()];
-    let (zeros, packed) = operands.workspace::<f32>().split_at_mut(zeros_len(ci));
+    let (zeros, rest) = operands.workspace::<f32>().split_at_mut(zeros_len(ci));
+    let (packed, rest) = rest.split_at_mut(packed_len(level, r * s * ci, co));
     zeros.fill(0.0);
     pack(level, Packing::Forward, operands.input(0), [r * s, ci, co], co, packed);
     let window = Window { images: [operands.input(1), second], channels, kernel: r, size: x, zeros };
     let bias = op.bias.then(|| operands.input(operands.n_inputs() - 1));
     let target = Target::new(operands.output(0), co);
-    window.run(level, packed, &[target], bias);
+    window.run(settings, packed, &[target], bias, rest);
 }
 
-pub(super) fn data_grad(level: Level, op: &Conv2dDataGrad, operands: &mut Operands) {
+pub(super) fn data_grad(settings: Settings, op: &Conv2dDataGrad, operands: &mut Operands) {
+    let level = settings.level;
     let (w, dy) = (operands.input_shape(0), operands.input_shape(1));
     let [r, s, ci, co] = w.0;
-    let (zeros, packed) = operands.workspace::<f32>().split_at_mut(zeros_len(co));
+    let (zeros, rest) = operands.workspace::<f32>().split_at_mut(zeros_len(co));
+    let packed_floats = op.channels.iter().map(|&c| packed_len(level, r * s * co, c)).sum();
+    let (packed, rest) = rest.split_at_mut(packed_floats);
     zeros.fill(0.0);
     let (mut from, mut packed_from) = (0, 0);
     for channels in op.channels {
@@ -56,7 +70,7 @@ pub(super) fn data_grad(level: Level, op: &Conv2dDataGrad, operands: &mut Operan
     if operands.n_outputs() == 2 {
         targets[1] = Target::new(operands.output(1), op.channels[1]);
     }
-    window.run(level, packed, &targets[..operands.n_outputs()], None);
+    window.run(settings, packed, &targets[..operands.n_outputs()], None, rest);
 }
 
 /// A square neighbourhood over one or two images.
@@ -70,8 +84,13 @@ struct Window<'a> {
 }
 
 impl Window<'_> {
-    fn run(&self, level: Level, packed: &[f32], targets: &[Target], bias: Option<&[f32]>) {
+    fn run(&self, settings: Settings, packed: &[f32], targets: &[Target], bias: Option<&[f32]>, workspace: &mut [f32]) {
         let channels_in = self.channels[0] + self.channels[1];
+        let level = settings.level;
+        if settings.winograd && winograd::pays(self.kernel, self.size, channels_in, targets.iter().map(|t| t.channels).sum()) {
+            let Window { images, channels, size: image, zeros, .. } = *self;
+            return winograd::Convolution { level, image, images, channels, zeros, packed, targets, bias }.run(workspace);
+        }
         for (image, channels) in self.images.iter().zip(self.channels) {
             assert_eq!(image.len(), self.size.pixels() * channels, "an image of {channels} channels");
         }

@@ -144,18 +144,18 @@ impl<P: Pixels> Gemm<'_, P> {
         });
     }
 
-    /// The target, its first channel and its bias for column block `block`.
-    fn block(&self, mut block: usize) -> (Target, usize) {
-        let columns = self.level.tile_columns();
-        for &target in self.targets {
-            let n = target.channels.div_ceil(columns);
-            if block < n {
-                return (target, block * columns);
-            }
-            block -= n;
+}
+
+/// The target of column block `block`, and the block's first channel there.
+pub(super) fn locate(targets: &[Target], columns: usize, mut block: usize) -> (Target, usize) {
+    for &target in targets {
+        let n = target.channels.div_ceil(columns);
+        if block < n {
+            return (target, block * columns);
         }
-        unreachable!("block numbers are below the number of blocks")
+        block -= n;
     }
+    unreachable!("block numbers are below the number of blocks")
 }
 
 /// Some pixels times some column blocks.
@@ -187,7 +187,7 @@ impl<P: Pixels> Task<'_, P> {
         let columns = 2 * L::N;
         let mut tile = Tile::new();
         for block in self.blocks {
-            let (target, channel) = gemm.block(block);
+            let (target, channel) = locate(gemm.targets, columns, block);
             let weights = gemm.packed[block * columns * gemm.depth..][..columns * gemm.depth].as_ptr();
             let bias = block_bias(gemm.bias, channel, columns);
             for first in self.pixels.clone().step_by(M) {
@@ -210,8 +210,9 @@ impl<P: Pixels> Task<'_, P> {
     }
 }
 
+/// The bias of the block of `columns` channels from `channel` on, zeros behind it.
 #[inline(always)]
-fn block_bias(bias: Option<&[f32]>, channel: usize, columns: usize) -> [f32; MAX_COLUMNS] {
+pub(super) fn block_bias(bias: Option<&[f32]>, channel: usize, columns: usize) -> [f32; MAX_COLUMNS] {
     let mut padded = [0.0; MAX_COLUMNS];
     if let Some(bias) = bias {
         let n = columns.min(bias.len() - channel);
@@ -254,6 +255,21 @@ pub(super) unsafe fn store<L: Lanes>(row: &[L; 2], at: *mut f32, valid: usize) {
             let mut floats = [0.0f32; MAX_COLUMNS];
             row[0].store(floats.as_mut_ptr());
             row[1].store(floats.as_mut_ptr().add(L::N));
+            std::ptr::copy_nonoverlapping(floats.as_ptr(), at, valid);
+        }
+    }
+}
+
+/// Writes the first `valid` floats of a vector.
+#[inline(always)]
+pub(super) unsafe fn store_one<L: Lanes>(value: L, at: *mut f32, valid: usize) {
+    // SAFETY: as above.
+    unsafe {
+        if valid == L::N {
+            value.store(at);
+        } else {
+            let mut floats = [0.0f32; MAX_COLUMNS];
+            value.store(floats.as_mut_ptr());
             std::ptr::copy_nonoverlapping(floats.as_ptr(), at, valid);
         }
     }

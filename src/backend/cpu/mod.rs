@@ -1,7 +1,7 @@
 //! The CPU backend: rayon over shapes, SIMD chosen at run time.
 //!
 //! Work is cut by shape, never by the number of threads; every output has one writer, and sums go in a fixed order. So results do
-//! not depend on the number of threads, only on the SIMD level ([`Level`]).
+//! not depend on the number of threads, only on the SIMD level ([`Level`]) and the way of the convolutions ([`Convolutions`]).
 
 mod adam;
 mod add;
@@ -26,6 +26,7 @@ mod simd;
 #[cfg(test)]
 mod tests;
 mod weight_grad;
+mod winograd;
 
 use super::Backend;
 use crate::error::{Error, Result};
@@ -37,25 +38,62 @@ use pool::Pool;
 pub use simd::Level;
 use std::time::Instant;
 
-/// A CPU backend with `threads` threads (0: as many as cores), at the level that [`Level::choose`] gives.
+/// The environment variable that chooses how convolutions are computed: [`Convolutions`].
+pub const CONVOLUTIONS_VARIABLE: &str = "UNET_ENGINE_CONVOLUTIONS";
+
+/// How convolutions 3x3 are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Convolutions {
+    /// Each product of the definition.
+    Direct,
+    /// A quarter of the products where that is faster: Winograd's F(4x4, 3x3), with a larger rounding error.
+    Winograd,
+}
+
+impl Convolutions {
+    /// What `UNET_ENGINE_CONVOLUTIONS` says, `direct` or `winograd`; Winograd's way where it is not set.
+    ///
+    /// # Errors
+    /// If the variable has another value.
+    pub fn choose() -> Result<Convolutions> {
+        match std::env::var(CONVOLUTIONS_VARIABLE).as_deref() {
+            Err(_) | Ok("winograd") => Ok(Convolutions::Winograd),
+            Ok("direct") => Ok(Convolutions::Direct),
+            Ok(other) => Err(Error::usage(format!("{CONVOLUTIONS_VARIABLE}={other} names no way to compute convolutions"))
+                .remedy("use direct or winograd")),
+        }
+    }
+}
+
+/// A CPU backend with `threads` threads (0: as many as cores), as [`Level::choose`] and [`Convolutions::choose`] say.
 ///
 /// # Errors
-/// If the thread pool cannot be started, or `UNET_ENGINE_SIMD` names a level that this CPU lacks.
+/// If the thread pool cannot be started, or an environment variable asks for what is not there.
 pub fn open(threads: usize) -> Result<Box<dyn Backend>> {
-    open_at(Level::choose()?, threads)
+    open_with(Level::choose()?, Convolutions::choose()?, threads)
 }
 
 /// As [`open`], at a given level.
 ///
 /// # Errors
 /// If the thread pool cannot be started or this CPU lacks the level.
-pub fn open_at(level: Level, threads: usize) -> Result<Box<dyn Backend>> {
-    let level = Level::parse(level.name())?;
-    Ok(Box::new(Cpu { level, pool: Pool::new(threads)?, arena: Arena::new(0, 0)? }))
+pub fn open_with(level: Level, convolutions: Convolutions, threads: usize) -> Result<Box<dyn Backend>> {
+    let (level, pool) = (Level::parse(level.name())?, Pool::new(threads)?);
+    let settings = Settings { level, threads: pool.threads(), winograd: convolutions == Convolutions::Winograd };
+    Ok(Box::new(Cpu { settings, pool, arena: Arena::new(0, 0)? }))
+}
+
+/// What is fixed when a backend is opened.
+#[derive(Clone, Copy)]
+struct Settings {
+    level: Level,
+    /// Of the pool: some workspaces are one a thread. Results do not depend on it.
+    threads: usize,
+    winograd: bool,
 }
 
 struct Cpu {
-    level: Level,
+    settings: Settings,
     pool: Pool,
     arena: Arena,
 }
@@ -63,15 +101,15 @@ struct Cpu {
 impl Backend for Cpu {
     fn describe(&self) -> String {
         let plural = if self.pool.threads() == 1 { "" } else { "s" };
-        format!("cpu ({}, {} thread{plural})", self.level.name(), self.pool.threads())
+        format!("cpu ({}, {} thread{plural})", self.settings.level.name(), self.pool.threads())
     }
 
     fn architecture(&self) -> String {
-        self.level.name().into()
+        self.settings.level.name().into()
     }
 
     fn workspace_bytes(&self, instruction: &Instruction, inputs: &[Shape], _outputs: &[Shape]) -> usize {
-        workspace_bytes(self.level, instruction, inputs)
+        workspace_bytes(self.settings, instruction, inputs)
     }
 
     fn check(&self, plan: &Plan) -> Result<()> {
@@ -104,18 +142,18 @@ impl Backend for Cpu {
 
     fn run(&mut self, plan: &Plan) -> Result<()> {
         self.check(plan)?;
-        let (level, arena) = (self.level, &mut self.arena);
-        self.pool.run(&mut || plan.steps().iter().for_each(|step| execute(level, step, arena)));
+        let (settings, arena) = (self.settings, &mut self.arena);
+        self.pool.run(&mut || plan.steps().iter().for_each(|step| execute(settings, step, arena)));
         Ok(())
     }
 
     fn run_profiled(&mut self, plan: &Plan, seconds: &mut Vec<f64>) -> Result<()> {
         self.check(plan)?;
-        let (level, arena) = (self.level, &mut self.arena);
+        let (settings, arena) = (self.settings, &mut self.arena);
         self.pool.run(&mut || {
             for step in plan.steps() {
                 let start = Instant::now();
-                execute(level, step, arena);
+                execute(settings, step, arena);
                 seconds.push(start.elapsed().as_secs_f64());
             }
         });
@@ -123,11 +161,12 @@ impl Backend for Cpu {
     }
 }
 
-fn workspace_bytes(level: Level, instruction: &Instruction, inputs: &[Shape]) -> usize {
+fn workspace_bytes(settings: Settings, instruction: &Instruction, inputs: &[Shape]) -> usize {
+    let level = settings.level;
     match instruction {
-        Instruction::Conv2d(_) => conv2d::forward_workspace(level, inputs),
-        Instruction::Conv2dDataGrad(op) => conv2d::data_grad_workspace(level, op, inputs),
-        Instruction::Conv2dWeightGrad(op) => weight_grad::conv2d_workspace(level, op.kernel, inputs),
+        Instruction::Conv2d(_) => conv2d::forward_workspace(settings, inputs),
+        Instruction::Conv2dDataGrad(op) => conv2d::data_grad_workspace(settings, op, inputs),
+        Instruction::Conv2dWeightGrad(op) => weight_grad::conv2d_workspace(settings, op.kernel, inputs),
         Instruction::ConvTranspose2d(_) => conv_transpose2d::forward_workspace(level, inputs),
         Instruction::ConvTranspose2dDataGrad(_) => conv_transpose2d::data_grad_workspace(level, inputs),
         Instruction::ConvTranspose2dWeightGrad(_) => weight_grad::conv_transpose2d_workspace(level, inputs),
@@ -140,12 +179,13 @@ fn workspace_bytes(level: Level, instruction: &Instruction, inputs: &[Shape]) ->
     }
 }
 
-fn execute(level: Level, step: &Step, arena: &mut Arena) {
+fn execute(settings: Settings, step: &Step, arena: &mut Arena) {
+    let level = settings.level;
     let operands: &mut Operands = &mut arena.operands(step);
     match &step.instruction {
-        Instruction::Conv2d(op) => conv2d::forward(level, op, operands),
-        Instruction::Conv2dDataGrad(op) => conv2d::data_grad(level, op, operands),
-        Instruction::Conv2dWeightGrad(op) => weight_grad::conv2d(level, op.kernel, operands),
+        Instruction::Conv2d(op) => conv2d::forward(settings, op, operands),
+        Instruction::Conv2dDataGrad(op) => conv2d::data_grad(settings, op, operands),
+        Instruction::Conv2dWeightGrad(op) => weight_grad::conv2d(settings, op.kernel, operands),
         Instruction::ConvTranspose2d(_) => conv_transpose2d::forward(level, operands),
         Instruction::ConvTranspose2dDataGrad(_) => conv_transpose2d::data_grad(level, operands),
         Instruction::ConvTranspose2dWeightGrad(_) => weight_grad::conv_transpose2d(level, operands),

@@ -1,7 +1,7 @@
 //! The convolutions and reductions against plain loops in f64, at every level that this CPU has and at several thread counts.
 
-use super::open_at;
 use super::simd::Level;
+use super::{Convolutions, open_with};
 use crate::backend::Session;
 use crate::ops::Instruction;
 use crate::ops::batch_norm::{BatchNormApply, BatchNormGradApply, BatchNormGradReduce, BatchNormStatistics};
@@ -20,13 +20,14 @@ fn random(shape: Shape, stream: u32) -> Tensor {
 }
 
 /// Runs one instruction and returns its outputs.
-fn run(level: Level, threads: usize, instruction: &Instruction, inputs: &[Tensor]) -> Vec<Vec<f32>> {
+fn run((level, way): (Level, Convolutions), threads: usize, instruction: &Instruction, inputs: &[Tensor]) -> Vec<Vec<f32>> {
     let mut tape = Tape::new();
     let ids: Vec<_> = inputs.iter().enumerate().map(|(i, (s, _))| tape.input(&format!("i{i}"), *s, DType::F32)).collect();
     let outputs = tape.record(instruction.clone(), &ids).unwrap();
     outputs.iter().enumerate().for_each(|(i, &o)| tape.output(&format!("o{i}"), o));
     let mut session =
-        Session::new(open_at(level, threads).unwrap(), &[&tape], PlanOptions { fuse: false, ..PlanOptions::default() }).unwrap();
+        Session::new(open_with(level, way, threads).unwrap(), &[&tape], PlanOptions { fuse: false, ..PlanOptions::default() })
+            .unwrap();
     inputs.iter().enumerate().for_each(|(i, (_, data))| session.write_input(0, &format!("i{i}"), data).unwrap());
     // Twice: what the first run left in the workspace must not matter.
     session.run(0).unwrap();
@@ -40,10 +41,16 @@ fn run(level: Level, threads: usize, instruction: &Instruction, inputs: &[Tensor
     read
 }
 
-/// Checks an instruction against `expected` (with the sum of absolute terms of each output) at all levels, and that 1, 2 and 4
-/// threads give the same bits.
+/// All levels of this CPU, with both ways of convolutions.
+fn ways() -> impl Iterator<Item = (Level, Convolutions)> {
+    let levels = Level::ALL.into_iter().filter(|l| l.is_available());
+    levels.flat_map(|l| [(l, Convolutions::Direct), (l, Convolutions::Winograd)])
+}
+
+/// Checks an instruction against `expected` (with the sum of absolute terms of each output) at all levels and both ways, and that 1, 2
+/// and 4 threads give the same bits.
 fn check(name: &str, instruction: &Instruction, inputs: &[Tensor], expected: &[Vec<(f64, f64)>]) {
-    for level in Level::ALL.into_iter().filter(|l| l.is_available()) {
+    for level in ways() {
         let one = run(level, 1, instruction, inputs);
         for threads in [2, 4] {
             let many = run(level, threads, instruction, inputs);
@@ -94,7 +101,7 @@ fn term(sum: &mut (f64, f64), a: f32, b: f32) {
 }
 
 /// [n, h, w, c0, c1, co, kernel]
-const CONVOLUTIONS: [[usize; 7]; 12] = [
+const CONVOLUTIONS: [[usize; 7]; 17] = [
     [1, 1, 1, 1, 0, 1, 3],
     [1, 1, 1, 3, 0, 17, 1],
     [3, 5, 7, 1, 0, 8, 3],
@@ -107,6 +114,13 @@ const CONVOLUTIONS: [[usize; 7]; 12] = [
     [3, 1, 9, 2, 1, 5, 3],
     [1, 3, 300, 6, 0, 4, 3],
     [1, 70, 70, 4, 4, 2, 3],
+    // Winograd's way: blocks of tiles and parts of sums; channels that end within a vector and begin within a group; several blocks
+    // of columns; and weights so large that threads share the lines, in one chunk and in several.
+    [2, 34, 41, 16, 0, 16, 3],
+    [3, 9, 10, 20, 13, 50, 3],
+    [1, 4, 4, 16, 16, 64, 3],
+    [1, 6, 9, 80, 33, 100, 3],
+    [3, 13, 22, 65, 0, 130, 3],
 ];
 
 fn conv_inputs([n, h, w, c0, c1, co, k]: [usize; 7]) -> (Tensor, Tensor, Tensor, Tensor) {

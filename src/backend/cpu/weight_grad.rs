@@ -12,6 +12,7 @@
 use super::arena::Operands;
 use super::gemm::{MAX_COLUMNS, store};
 use super::simd::{Kernel, Lanes, Level, dispatch};
+use super::{Settings, winograd};
 use crate::tape::Shape;
 use rayon::prelude::*;
 
@@ -99,8 +100,13 @@ fn conv_transpose2d_sizes(level: Level, dy: Shape, x: Shape) -> Sizes {
     Sizes { level, taps: Taps { kernel: 2, shift: false }, x, ci: x.c(), co: dy.c() }
 }
 
-pub(super) fn conv2d_workspace(level: Level, kernel: usize, inputs: &[Shape]) -> usize {
-    conv2d_sizes(level, kernel, inputs[1..].iter().copied(), inputs[0]).workspace()
+pub(super) fn conv2d_workspace(settings: Settings, kernel: usize, inputs: &[Shape]) -> usize {
+    let Settings { level, threads, .. } = settings;
+    let sizes = conv2d_sizes(level, kernel, inputs[1..].iter().copied(), inputs[0]);
+    match settings.winograd && winograd::pays(kernel, sizes.x, sizes.ci, sizes.co) {
+        true => winograd::weight_grad_workspace(level, threads, sizes.x, sizes.ci, sizes.co),
+        false => sizes.workspace(),
+    }
 }
 
 pub(super) fn conv_transpose2d_workspace(level: Level, inputs: &[Shape]) -> usize {
@@ -108,12 +114,18 @@ pub(super) fn conv_transpose2d_workspace(level: Level, inputs: &[Shape]) -> usiz
 }
 
 /// `conv2d_weight_grad`.
-pub(super) fn conv2d(level: Level, kernel: usize, operands: &mut Operands) {
+pub(super) fn conv2d(settings: Settings, kernel: usize, operands: &mut Operands) {
+    let level = settings.level;
     let images = operands.n_inputs() - 1;
     let sizes = conv2d_sizes(level, kernel, (0..images).map(|i| operands.input_shape(1 + i)), operands.input_shape(0));
     let second = if images == 2 { operands.input(2) } else { &[] };
     let c0 = operands.input_shape(1).c();
-    run(sizes, [operands.input(1), second], [c0, sizes.ci - c0], operands.input(0), operands);
+    let (images, channels, dy) = ([operands.input(1), second], [c0, sizes.ci - c0], operands.input(0));
+    if settings.winograd && winograd::pays(kernel, sizes.x, sizes.ci, sizes.co) {
+        let gradient = winograd::WeightGrad { level, image: sizes.x, images, channels, dy, channels_out: sizes.co };
+        return gradient.run(operands.workspace(), operands.output(0));
+    }
+    run(sizes, images, channels, dy, operands);
 }
 
 /// `conv_transpose2d_weight_grad`.

@@ -1,0 +1,404 @@
+//! The product of transformed patches and transformed weights, and its way back: convolution and the gradient of its data.
+
+use super::super::gemm::{self, Target};
+use super::super::simd::{Kernel, Lanes, Level, dispatch};
+use super::product::{GROUP, product};
+use super::tiles::{Tiles, Transformed, floats, point_step, transform_patches};
+use super::transform::{IN, OUT, Output, POINTS, TAPS, Weights, both_ways};
+use crate::tape::Shape;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Bytes of transformed weights up to which they stay in a level-2 cache beside a block of tiles.
+const RESIDENT_WEIGHTS: usize = 1 << 20;
+/// Bytes of transformed patches and products of a block of tiles.
+const BLOCK_BYTES: usize = 1 << 19;
+/// Bytes of transformed patches and products of a chunk that threads share; few in tests, which then see several chunks.
+const CHUNK_BYTES: usize = if cfg!(test) { 1 << 20 } else { 48 << 20 };
+/// Tiles that a task transforms where threads share the lines.
+const SHARED_TILES: usize = 16;
+
+/// One convolution. `packed` has the weights as [`gemm::pack`] leaves them, `channels_in` rows a tap.
+pub(in super::super) struct Convolution<'a> {
+    pub level: Level,
+    pub image: Shape,
+    pub images: [&'a [f32]; 2],
+    /// 0 for an image that is not there.
+    pub channels: [usize; 2],
+    /// As many as input channels.
+    pub zeros: &'a [f32],
+    pub packed: &'a [f32],
+    pub targets: &'a [Target],
+    pub bias: Option<&'a [f32]>,
+}
+
+/// How a convolution is cut.
+#[derive(Clone, Copy)]
+struct Cut {
+    depth: usize,
+    columns: usize,
+    column_blocks: usize,
+    /// Tiles of a block or of a chunk.
+    tiles: usize,
+    /// Whether each thread takes blocks through all lines by itself.
+    apart: bool,
+}
+
+impl Cut {
+    fn new(level: Level, image: Shape, depth: usize, channels_out: [usize; 2]) -> Cut {
+        let columns = level.tile_columns();
+        let column_blocks: usize = channels_out.iter().map(|c| c.div_ceil(columns)).sum();
+        let apart = POINTS * depth * columns * column_blocks * size_of::<f32>() <= RESIDENT_WEIGHTS;
+        // Products of one column block at a time where threads go apart.
+        let products = if apart { columns } else { columns * column_blocks };
+        let budget = if apart { BLOCK_BYTES } else { CHUNK_BYTES };
+        let rows = level.tile_rows();
+        let tiles = budget / (POINTS * size_of::<f32>() * (depth + products)) / rows * rows;
+        let tiles = tiles.max(2 * rows).min(Tiles::new(image).len().next_multiple_of(rows));
+        Cut { depth, columns, column_blocks, tiles, apart }
+    }
+
+    /// Floats of the transformed weights: `[column block][point][depth][columns]`.
+    fn weights(self) -> usize {
+        self.column_blocks * POINTS * self.weight_step()
+    }
+
+    /// Floats from a point of the weights to the next; for the extra line see [`point_step`].
+    fn weight_step(self) -> usize {
+        point_step(self.depth, self.columns, self.columns)
+    }
+
+    fn patches(self) -> usize {
+        floats(self.tiles, self.depth, GROUP)
+    }
+
+    /// Floats of the products of one column block.
+    fn products(self) -> usize {
+        floats(self.tiles, self.columns, self.columns)
+    }
+
+    /// Floats of patches and products, of each thread or of all together.
+    fn scratch(self) -> usize {
+        self.patches() + self.products() * if self.apart { 1 } else { self.column_blocks }
+    }
+}
+
+/// Bytes of a convolution's workspace, besides zeros and packed weights.
+pub(in super::super) fn workspace(level: Level, threads: usize, image: Shape, depth: usize, channels_out: [usize; 2]) -> usize {
+    let cut = Cut::new(level, image, depth, channels_out);
+    (cut.weights() + cut.scratch() * if cut.apart { threads } else { 1 }) * size_of::<f32>()
+}
+
+/// Parts of the workspace that tasks write at places of their own.
+#[derive(Clone, Copy)]
+struct Scratch {
+    weights: *mut f32,
+    rest: *mut f32,
+}
+
+// SAFETY: each use says which places a task owns.
+unsafe impl Send for Scratch {}
+// SAFETY: as above.
+unsafe impl Sync for Scratch {}
+
+impl Convolution<'_> {
+    /// Computes all targets; `workspace` has the floats that [`workspace`] asks for.
+    pub fn run(&self, workspace: &mut [f32]) {
+        let mut channels_out = [0; 2];
+        self.targets.iter().zip(&mut channels_out).for_each(|(t, c)| *c = t.channels);
+        let depth = self.channels[0] + self.channels[1];
+        let cut = Cut::new(self.level, self.image, depth, channels_out);
+        let copies = if cut.apart { rayon::current_num_threads() } else { 1 };
+        assert!(workspace.len() >= cut.weights() + copies * cut.scratch(), "the workspace of a convolution");
+        assert!(self.zeros.len() >= depth, "zeros for all channels");
+        assert!(self.packed.len() >= cut.column_blocks * 9 * depth * cut.columns, "packed weights of all blocks");
+        for (data, channels) in self.images.iter().zip(self.channels) {
+            assert_eq!(data.len(), self.image.pixels() * channels, "an image of {channels} channels");
+        }
+        let (weights, rest) = workspace.split_at_mut(cut.weights());
+        let work = Work {
+            convolution: self,
+            cut,
+            tiles: Tiles::new(self.image),
+            scratch: Scratch { weights: weights.as_mut_ptr(), rest: rest.as_mut_ptr() },
+        };
+        work.transform_weights();
+        if cut.apart { work.apart() } else { work.together() }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Work<'a> {
+    convolution: &'a Convolution<'a>,
+    cut: Cut,
+    tiles: Tiles,
+    scratch: Scratch,
+}
+
+// SAFETY: the targets are written at distinct places by distinct tasks.
+unsafe impl Sync for Work<'_> {}
+
+impl Work<'_> {
+    fn transform_weights(&self) {
+        // A task is some rows of one column block.
+        let rows = 32;
+        let pieces = self.cut.depth.div_ceil(rows);
+        (0..self.cut.column_blocks * pieces).into_par_iter().for_each(|task| {
+            let first = task % pieces * rows;
+            let depth = first..(first + rows).min(self.cut.depth);
+            dispatch(self.convolution.level, WeightTask { work: *self, block: task / pieces, depth });
+        });
+    }
+
+    /// Each thread takes blocks of tiles through all lines.
+    fn apart(&self) {
+        let total = self.tiles.len();
+        (0..total.div_ceil(self.cut.tiles)).into_par_iter().for_each(|block| {
+            let tiles = block * self.cut.tiles..((block + 1) * self.cut.tiles).min(total);
+            // One scratch a thread: whoever works on it finishes before the thread takes its next block.
+            let thread = rayon::current_thread_index().expect("kernels run inside the pool");
+            let scratch = self.scratch.rest.wrapping_add(thread * self.cut.scratch());
+            dispatch(self.convolution.level, BlockTask { work: *self, tiles, scratch });
+        });
+    }
+
+    /// All threads work on one line at a time.
+    fn together(&self) {
+        let (level, total) = (self.convolution.level, self.tiles.len());
+        let products = Scratch { rest: self.scratch.rest.wrapping_add(self.cut.patches()), ..self.scratch };
+        for first in (0..total).step_by(self.cut.tiles) {
+            let chunk = first..(first + self.cut.tiles).min(total);
+            let groups = chunk.len().div_ceil(SHARED_TILES);
+            let group = |i: usize| {
+                let first = chunk.start + i * SHARED_TILES;
+                (i * SHARED_TILES, first..(first + SHARED_TILES).min(chunk.end))
+            };
+            (0..groups).into_par_iter().for_each(|i| {
+                let (place, tiles) = group(i);
+                dispatch(level, PatchTask { work: *self, tiles, place });
+            });
+            (0..self.cut.column_blocks * POINTS).into_par_iter().for_each(|task| {
+                dispatch(level, ProductTask { work: *self, task, products, n_tiles: chunk.len() });
+            });
+            (0..groups * self.cut.column_blocks).into_par_iter().for_each(|task| {
+                let (place, tiles) = group(task / self.cut.column_blocks);
+                let block = task % self.cut.column_blocks;
+                dispatch(level, OutputTask { work: *self, tiles, place, block, products });
+            });
+        }
+    }
+
+    /// The transformed patches of `tiles`, from tile `place` of `patches` on.
+    #[inline(always)]
+    unsafe fn patches<L: Lanes>(&self, tiles: Range<usize>, patches: *mut f32, place: usize) {
+        let convolution = self.convolution;
+        let out = Transformed::new(patches, self.cut.tiles, self.cut.depth, GROUP);
+        let mut from = 0;
+        for (data, channels) in convolution.images.iter().zip(convolution.channels) {
+            // SAFETY: the lengths of images and zeros were checked by `run`; the rest is passed on.
+            unsafe {
+                transform_patches::<L>(self.tiles, tiles.clone(), (data, channels), convolution.zeros, out, (place, from));
+            }
+            from += channels;
+        }
+    }
+
+    /// M = V U of one point and one column block, for tiles 0 .. `n_tiles`.
+    #[inline(always)]
+    unsafe fn product<L: Lanes, const M: usize>(
+        &self,
+        (block, point): (usize, usize),
+        patches: *mut f32,
+        products: *mut f32,
+        n_tiles: usize,
+    ) {
+        let cut = self.cut;
+        let weights = self.scratch.weights.wrapping_add((block * POINTS + point) * cut.weight_step()).cast_const();
+        let patches = Transformed::new(patches, cut.tiles, cut.depth, GROUP);
+        let products = Transformed::new(products, cut.tiles, cut.columns, cut.columns);
+        for first in (0..n_tiles).step_by(M) {
+            let (v, m) = (patches.at(point, first, 0), products.at(point, first, 0));
+            // SAFETY: passed on; room for tiles is a multiple of M, and what the rows behind the last tile hold is not used.
+            unsafe { product::<L, M>(v, GROUP * cut.tiles, cut.depth, weights, m) };
+        }
+    }
+
+    /// Aᵀ M A of `tiles` and one column block, from tile `place` of `products` on.
+    #[inline(always)]
+    unsafe fn outputs<L: Lanes>(&self, tiles: Range<usize>, place: usize, block: usize, products: *const f32) {
+        let cut = self.cut;
+        let (target, channel) = gemm::locate(self.convolution.targets, cut.columns, block);
+        let valid = cut.columns.min(target.channels - channel);
+        let bias = gemm::block_bias(self.convolution.bias, channel, cut.columns);
+        let step = point_step(cut.tiles, cut.columns, cut.columns);
+        for (i, index) in tiles.enumerate() {
+            let tile = self.tiles.at(index);
+            for vector in 0..2 {
+                let (at, n) = (vector * L::N, valid.saturating_sub(vector * L::N).min(L::N));
+                // SAFETY: passed on; the pixels lie in the image, whose size is checked below, and this task alone owns them.
+                unsafe {
+                    let from = products.add((place + i) * cut.columns + at);
+                    let mut m = [[L::splat(0.0); IN]; IN];
+                    for i in 0..IN {
+                        for j in 0..IN {
+                            m[i][j] = L::load(from.add((i * IN + j) * step));
+                        }
+                    }
+                    let y = both_ways::<Output, L, IN, OUT>(&m);
+                    let bias = L::load(bias.as_ptr().add(at));
+                    for (dy, row) in y.iter().enumerate().take(tile.height) {
+                        let pixel = self.tiles.pixel(tile.n, tile.y + dy, tile.x);
+                        assert!((pixel + tile.width) * target.channels <= target.len, "output pixels outside their image");
+                        let to = target.start.add(pixel * target.channels + channel + at);
+                        for (dx, &value) in row.iter().enumerate().take(tile.width) {
+                            gemm::store_one(value.add(bias), to.add(dx * target.channels), n);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Rows `depth` of one column block of U.
+struct WeightTask<'a> {
+    work: Work<'a>,
+    block: usize,
+    depth: Range<usize>,
+}
+
+impl Kernel for WeightTask<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let cut = self.work.cut;
+        let packed = &self.work.convolution.packed[self.block * 9 * cut.depth * cut.columns..][..9 * cut.depth * cut.columns];
+        let out = self.work.scratch.weights.wrapping_add(self.block * POINTS * cut.weight_step());
+        for k in self.depth {
+            for at in [k * cut.columns, k * cut.columns + L::N] {
+                // SAFETY: the caller has the level; each of the nine taps has depth x columns floats, each of the points too, and this
+                // task alone writes row k of its block.
+                unsafe {
+                    let mut g = [[L::splat(0.0); TAPS]; TAPS];
+                    for i in 0..TAPS {
+                        for j in 0..TAPS {
+                            g[i][j] = L::load(packed.as_ptr().add((i * TAPS + j) * cut.depth * cut.columns + at));
+                        }
+                    }
+                    let points = both_ways::<Weights, L, TAPS, IN>(&g);
+                    for i in 0..IN {
+                        for j in 0..IN {
+                            points[i][j].store(out.add((i * IN + j) * cut.weight_step() + at));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// All lines for a block of tiles.
+struct BlockTask<'a> {
+    work: Work<'a>,
+    tiles: Range<usize>,
+    scratch: *mut f32,
+}
+
+impl BlockTask<'_> {
+    #[inline(always)]
+    unsafe fn lines<L: Lanes, const M: usize>(self) {
+        let (work, n_tiles) = (self.work, self.tiles.len());
+        // SAFETY: passed on; the scratch is this thread's own.
+        unsafe {
+            work.patches::<L>(self.tiles.clone(), self.scratch, 0);
+            let products = self.scratch.add(work.cut.patches());
+            for block in 0..work.cut.column_blocks {
+                for point in 0..POINTS {
+                    work.product::<L, M>((block, point), self.scratch, products, n_tiles);
+                }
+                work.outputs::<L>(self.tiles.clone(), 0, block, products);
+            }
+        }
+    }
+}
+
+impl Kernel for BlockTask<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        // SAFETY: passed on.
+        unsafe {
+            match L::TILE_ROWS {
+                12 => self.lines::<L, 12>(),
+                6 => self.lines::<L, 6>(),
+                _ => self.lines::<L, 4>(),
+            }
+        }
+    }
+}
+
+/// V of some tiles of a chunk.
+struct PatchTask<'a> {
+    work: Work<'a>,
+    tiles: Range<usize>,
+    place: usize,
+}
+
+impl Kernel for PatchTask<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        // SAFETY: passed on; this task alone writes its tiles.
+        unsafe { self.work.patches::<L>(self.tiles, self.work.scratch.rest, self.place) }
+    }
+}
+
+/// M of one point and one column block, for all tiles of a chunk.
+struct ProductTask<'a> {
+    work: Work<'a>,
+    task: usize,
+    products: Scratch,
+    n_tiles: usize,
+}
+
+impl ProductTask<'_> {
+    #[inline(always)]
+    unsafe fn rows<L: Lanes, const M: usize>(self) {
+        let (block, point) = (self.task / POINTS, self.task % POINTS);
+        let products = self.products.rest.wrapping_add(block * self.work.cut.products());
+        // SAFETY: passed on; this task alone writes the products of its point and block.
+        unsafe {
+            let patches = self.work.scratch.rest;
+            self.work.product::<L, M>((block, point), patches, products, self.n_tiles);
+        }
+    }
+}
+
+impl Kernel for ProductTask<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        // SAFETY: passed on.
+        unsafe {
+            match L::TILE_ROWS {
+                12 => self.rows::<L, 12>(),
+                6 => self.rows::<L, 6>(),
+                _ => self.rows::<L, 4>(),
+            }
+        }
+    }
+}
+
+/// The outputs of some tiles and one column block.
+struct OutputTask<'a> {
+    work: Work<'a>,
+    tiles: Range<usize>,
+    place: usize,
+    block: usize,
+    products: Scratch,
+}
+
+impl Kernel for OutputTask<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let products = self.products.rest.wrapping_add(self.block * self.work.cut.products());
+        // SAFETY: passed on; this task alone writes the channels of its block in its tiles.
+        unsafe { self.work.outputs::<L>(self.tiles, self.place, self.block, products) }
+    }
+}
