@@ -6,3 +6,4 @@ mod mixed;
 pub mod networks;
 mod plans;
 pub mod reference_backend;
+mod winograd;
