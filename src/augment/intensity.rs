@@ -6,6 +6,7 @@
 
 use super::config::AugmentConfig;
 use super::prepare::Normalization;
+use crate::ops::augment::{Draw, UPPER_QUANTILES};
 use crate::random::{Philox, Purpose, fill_words};
 use std::sync::LazyLock;
 
@@ -16,14 +17,6 @@ pub(super) struct Intensity {
     contrast: f32,
     noise: f32,
     speckle: f32,
-}
-
-/// Where the noise of an image comes from.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct NoiseAddress {
-    pub(super) seed: u64,
-    pub(super) epoch: u32,
-    pub(super) image: u32,
 }
 
 impl Intensity {
@@ -42,34 +35,34 @@ impl Intensity {
         brightness == 0.0 && contrast == 1.0 && noise == 0.0 && speckle == 0.0
     }
 
-    /// Changes row `y` of a standardised picture where `weight` is 1; `words` is a buffer of [`words_per_row`].
-    pub(super) fn apply(
-        &self,
-        normalization: Normalization,
-        address: NoiseAddress,
-        y: usize,
-        row: &mut [f32],
-        weight: &[f32],
-        words: &mut [u32],
-    ) {
+    /// Puts them into an image's draw.
+    pub(super) fn put(&self, normalization: Normalization, draw: &mut Draw) {
         let Normalization { mean, deviation } = normalization;
-        let gain = deviation * self.contrast;
-        let offset = (mean - 0.5) * self.contrast + 0.5 + self.brightness;
-        let factor = 1.0 / deviation;
-        if self.noise == 0.0 && self.speckle == 0.0 {
-            for (v, w) in row.iter_mut().zip(weight) {
-                *v = w * ((*v * gain + offset) - mean) * factor;
-            }
-            return;
+        draw.changes_intensity = u32::from(!self.is_identity());
+        draw.gain = deviation * self.contrast;
+        draw.offset = (mean - 0.5) * self.contrast + 0.5 + self.brightness;
+        draw.mean = mean;
+        draw.factor = 1.0 / deviation;
+        (draw.noise, draw.speckle) = (self.noise, self.speckle);
+    }
+}
+
+/// Changes row `y` of a standardised picture where `weight` is 1; `words` is a buffer of [`words_per_row`].
+pub(super) fn apply(draw: &Draw, quantiles: &[f32; 4096], y: usize, row: &mut [f32], weight: &[f32], words: &mut [u32]) {
+    let Draw { gain, offset, mean, factor, noise, speckle, .. } = *draw;
+    if !draw.has_noise() {
+        for (v, w) in row.iter_mut().zip(weight) {
+            *v = w * ((*v * gain + offset) - mean) * factor;
         }
-        let first = (y * words.len() / 4) as u32;
-        fill_words(address.seed, [address.epoch, address.image, Purpose::Noise as u32], first, words);
-        let quantiles: &[f32; 4096] = &NORMAL_QUANTILES;
-        for ((v, w), word) in row.iter_mut().zip(weight).zip(words) {
-            let (n1, n2) = (quantiles[(*word & 0xFFF) as usize], quantiles[(*word >> 20) as usize]);
-            let value = (*v * gain + offset) * (1.0 + self.speckle * n1) + self.noise * n2;
-            *v = w * (value - mean) * factor;
-        }
+        return;
+    }
+    let first = (y * words.len() / 4) as u32;
+    let seed = u64::from(draw.seed[0]) | u64::from(draw.seed[1]) << 32;
+    fill_words(seed, [draw.epoch, draw.image, Purpose::Noise as u32], first, words);
+    for ((v, w), word) in row.iter_mut().zip(weight).zip(words) {
+        let (n1, n2) = (quantiles[(*word & 0xFFF) as usize], quantiles[(*word >> 20) as usize]);
+        let value = (*v * gain + offset) * (1.0 + speckle * n1) + noise * n2;
+        *v = w * (value - mean) * factor;
     }
 }
 
@@ -80,16 +73,25 @@ pub(super) fn words_per_row(width: usize) -> usize {
 
 /// Quantiles of the standard normal distribution at (i + 1/2) / 4096, scaled to a deviation of exactly 1.
 static NORMAL_QUANTILES: LazyLock<Box<[f32; 4096]>> = LazyLock::new(|| {
-    let upper: Vec<f64> = (0..2048).map(|i| normal_quantile(0.5 + (i as f64 + 0.5) / 4096.0)).collect();
-    let deviation = libm::sqrt(upper.iter().map(|q| q * q).sum::<f64>() / 2048.0);
-    let mut table = Box::new([0.0; 4096]);
-    for (i, q) in upper.iter().enumerate() {
-        let q = (q / deviation) as f32;
-        table[2048 + i] = q;
-        table[2047 - i] = -q;
-    }
-    table
+    let upper: [f64; UPPER_QUANTILES] = core::array::from_fn(|i| normal_quantile(0.5 + (i as f64 + 0.5) / 4096.0));
+    let deviation = libm::sqrt(upper.iter().map(|q| q * q).sum::<f64>() / upper.len() as f64);
+    Box::new(mirrored(&upper.map(|q| (q / deviation) as f32)))
 });
+
+/// All quantiles, from those above the median.
+pub(crate) fn mirrored(upper: &[f32; UPPER_QUANTILES]) -> [f32; 4096] {
+    core::array::from_fn(|i| if i < UPPER_QUANTILES { -upper[UPPER_QUANTILES - 1 - i] } else { upper[i - UPPER_QUANTILES] })
+}
+
+/// The quantiles that pixels take their noise from; made at the first call.
+pub(super) fn quantiles() -> &'static [f32; 4096] {
+    &NORMAL_QUANTILES
+}
+
+/// Those above the median: what [`crate::ops::augment::Augment`] takes.
+pub fn upper_quantiles() -> &'static [f32] {
+    &NORMAL_QUANTILES[UPPER_QUANTILES..]
+}
 
 /// The x with Phi(x) = `p`, for p from 1/2 to below 1: Newton's method on Phi(x) = 1 - erfc(x / sqrt 2) / 2.
 fn normal_quantile(p: f64) -> f64 {
@@ -107,11 +109,6 @@ fn normal_quantile(p: f64) -> f64 {
     x
 }
 
-/// Builds the table now, so that no step pays for it.
-pub(super) fn warm_up() {
-    LazyLock::force(&NORMAL_QUANTILES);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,19 +122,23 @@ mod tests {
         }
     }
 
+    fn draw(intensity: Intensity, image: u32) -> Draw {
+        let mut draw = Draw { seed: [3, 0], epoch: 1, image, ..Draw::nothing() };
+        intensity.put(Normalization { mean: 0.25, deviation: 0.5 }, &mut draw);
+        draw
+    }
+
     /// Mean, deviation and correlation of a flat picture's noise, within 4 standard errors.
     #[test]
     fn noise_has_its_statistics() {
-        let normalization = Normalization { mean: 0.25, deviation: 0.5 };
-        let address = NoiseAddress { seed: 3, epoch: 1, image: 2 };
         let (width, height) = (256, 256);
         let n = (width * height) as f64;
         for (noise, speckle, expected) in [(0.1f32, 0.0f32, 0.1f64), (0.0, 0.4, 0.1), (0.3, 1.6, 0.5)] {
-            let intensity = Intensity { brightness: 0.0, contrast: 1.0, noise, speckle };
+            let draw = draw(Intensity { brightness: 0.0, contrast: 1.0, noise, speckle }, 2);
             let mut picture = vec![0.0f32; width * height];
             let mut words = vec![0; words_per_row(width)];
             for (y, row) in picture.chunks_exact_mut(width).enumerate() {
-                intensity.apply(normalization, address, y, row, &vec![1.0; width], &mut words);
+                apply(&draw, quantiles(), y, row, &vec![1.0; width], &mut words);
             }
             // A standardised 0 is an intensity of 0.25: speckle of 0.4 deviates by 0.1 there.
             let values: Vec<f64> = picture.iter().map(|v| f64::from(*v) * 0.5).collect();
@@ -155,11 +156,9 @@ mod tests {
 
     #[test]
     fn brightness_and_contrast_are_in_stretched_units() {
-        let normalization = Normalization { mean: 0.25, deviation: 0.5 };
-        let address = NoiseAddress { seed: 0, epoch: 0, image: 0 };
-        let intensity = Intensity { brightness: 0.1, contrast: 2.0, noise: 0.0, speckle: 0.0 };
+        let draw = draw(Intensity { brightness: 0.1, contrast: 2.0, noise: 0.0, speckle: 0.0 }, 0);
         let mut row = [0.25 / 0.5, 9.0];
-        intensity.apply(normalization, address, 0, &mut row, &[1.0, 0.0], &mut [0; 4]);
+        apply(&draw, quantiles(), 0, &mut row, &[1.0, 0.0], &mut [0; 4]);
         // An intensity of 0.5 is mid-grey: contrast leaves it, brightness makes it 0.6, that is (0.6 - 0.25) / 0.5.
         assert!((row[0] - 0.7).abs() < 1e-6);
         assert_eq!(row[1], 0.0, "padding stays 0");

@@ -1,34 +1,18 @@
 //! Batches prepared ahead of the step by worker threads, in order, in a ring of buffers.
 
+use super::batch::{Batch, Buffers, RawBatch};
 use super::config::AugmentConfig;
 use super::prepare::{Normalization, Prepared};
 use super::sampler::{Address, Sampler};
 use crate::dataset::Sample;
 use crate::error::{Error, Result};
+use crate::ops::augment::Pictures;
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
-
-/// The arrays of one batch, NHWC with one channel: `image` standardised; `target` 0, or the number of the instance from 1 (with one
-/// output channel 1 in any instance); `weight` 0 on padding and on instances that are too many for the channels.
-#[derive(Clone, Debug, Default)]
-pub struct Batch {
-    pub image: Vec<f32>,
-    pub target: Vec<f32>,
-    pub weight: Vec<f32>,
-    /// Index into the samples of each image of the batch, in order; shorter than the batch where the rest is padding.
-    pub samples: Vec<usize>,
-}
-
-impl Batch {
-    fn new(n_images: usize, n_pixels: usize) -> Batch {
-        let zeros = || vec![0.0; n_images * n_pixels];
-        Batch { image: zeros(), target: zeros(), weight: zeros(), samples: Vec::with_capacity(n_images) }
-    }
-}
 
 /// What is to be prepared, in order: (epoch, sample index) pairs, `batch` at a time.
 #[derive(Clone, Debug)]
@@ -46,19 +30,19 @@ pub struct LoaderOptions {
 }
 
 /// Prepares batches ahead of the step in worker threads, in the order asked for, in buffers that are used again and again.
-pub struct Loader {
-    shared: Arc<Shared>,
+pub struct Loader<B: Buffers = Batch> {
+    shared: Arc<Shared<B>>,
     workers: Vec<JoinHandle<()>>,
     /// The batch that the caller holds, and its ticket.
-    current: Batch,
+    current: B,
     taken: u64,
     host_bytes: usize,
 }
 
-struct Shared {
+struct Shared<B> {
     prepared: Vec<Prepared>,
     options: LoaderOptions,
-    state: Mutex<State>,
+    state: Mutex<State<B>>,
     /// Work, or the end, has come.
     work: Condvar,
     /// A batch is ready, a worker has started, or one failed.
@@ -66,22 +50,21 @@ struct Shared {
 }
 
 /// Batches are numbered by tickets from 0; ticket t lies in slot t mod depth, so a slot is free for t when t < taken + depth.
-struct State {
+struct State<B> {
     /// What comes next, a multiple of `batch` long; `None` is padding.
     order: VecDeque<Option<(u32, usize)>>,
     /// Tickets handed to workers so far; those taken by the caller.
     started: u64,
     taken: u64,
-    slots: Vec<Slot>,
+    slots: Vec<Slot<B>>,
     /// Workers that have started.
     n_running: usize,
     is_closed: bool,
     failure: Option<String>,
 }
 
-#[derive(Default)]
-struct Slot {
-    batch: Batch,
+struct Slot<B> {
+    batch: B,
     is_ready: bool,
 }
 
@@ -91,28 +74,45 @@ impl Loader {
     /// # Errors
     /// If a range of the augmentation is wrong, a sample cannot be seen at this size, or threads cannot be started.
     pub fn new(samples: Arc<Vec<Sample>>, options: LoaderOptions) -> Result<Loader> {
+        let n_pixels = options.size[0] * options.size[1];
+        let n = options.batch;
+        Loader::prepare(&samples, options, || Batch::new(n, n_pixels))
+    }
+}
+
+impl Loader<RawBatch> {
+    /// As [`Loader::new`], for a device that augments by itself: with what [`Pictures::of`] says of the same samples.
+    ///
+    /// # Errors
+    /// As [`Loader::new`].
+    pub fn raw(samples: Arc<Vec<Sample>>, options: LoaderOptions, pictures: &Pictures) -> Result<Loader<RawBatch>> {
+        let n = options.batch;
+        Loader::prepare(&samples, options, || RawBatch::new(pictures, n))
+    }
+}
+
+impl<B: Buffers> Loader<B> {
+    fn prepare(samples: &[Sample], options: LoaderOptions, batch: impl Fn() -> B) -> Result<Self> {
         if let Some(augment) = &options.augment {
             augment.validate()?;
         }
-        Prepared::check(&samples, options.size)?;
-        let prepared = prepare_all(&samples, &options, options.workers.max(1))?;
-        Loader::start(prepared, options)
+        Prepared::check(samples, options.size)?;
+        let prepared = prepare_all(samples, &options, options.workers.max(1))?;
+        Loader::start(prepared, options, batch)
     }
 
-    /// Starts the workers on prepared samples.
-    fn start(prepared: Vec<Prepared>, options: LoaderOptions) -> Result<Loader> {
+    /// Starts the workers on prepared samples; `batch` makes buffers.
+    fn start(prepared: Vec<Prepared>, options: LoaderOptions, batch: impl Fn() -> B) -> Result<Self> {
         let [width, height] = options.size;
         assert!(options.batch > 0 && width > 0 && height > 0, "batches of something");
         let n_workers = options.workers.max(1);
         // One batch for each worker to fill, and one ready for the caller.
         let depth = n_workers + 1;
-        let batch = || Batch::new(options.batch, width * height);
-        let slots: Vec<Slot> = (0..depth).map(|_| Slot { batch: batch(), is_ready: false }).collect();
+        let slots: Vec<Slot<B>> = (0..depth).map(|_| Slot { batch: batch(), is_ready: false }).collect();
         let sampler = Sampler::new(options.size, options.augment.clone(), options.normalization);
-        let batch_bytes = options.batch * (3 * width * height * size_of::<f32>() + size_of::<usize>());
-        let host_bytes =
-            (depth + 1) * batch_bytes + n_workers * sampler.bytes() + prepared.iter().map(Prepared::bytes).sum::<usize>();
         let current = batch();
+        let host_bytes =
+            (depth + 1) * current.bytes() + n_workers * sampler.bytes() + prepared.iter().map(Prepared::bytes).sum::<usize>();
         let state = State { order: VecDeque::new(), started: 0, taken: 0, slots, n_running: 0, is_closed: false, failure: None };
         let (work, ready) = (Condvar::new(), Condvar::new());
         let shared = Arc::new(Shared { prepared, options, state: Mutex::new(state), work, ready });
@@ -148,7 +148,7 @@ impl Loader {
     /// # Errors
     /// If a worker panicked, with its message.
     #[expect(clippy::should_implement_trait, reason = "an iterator cannot lend its items")]
-    pub fn next(&mut self) -> Result<Option<&Batch>> {
+    pub fn next(&mut self) -> Result<Option<&B>> {
         let mut state = self.shared.lock();
         let slot = loop {
             if let Some(failure) = &state.failure {
@@ -179,7 +179,7 @@ impl Loader {
     }
 }
 
-impl Drop for Loader {
+impl<B: Buffers> Drop for Loader<B> {
     fn drop(&mut self) {
         self.shared.lock().is_closed = true;
         self.shared.work.notify_all();
@@ -190,9 +190,9 @@ impl Drop for Loader {
     }
 }
 
-impl Shared {
+impl<B: Buffers> Shared<B> {
     /// A panic while the lock was held is reported as a failure, so the poison says nothing new.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State<B>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -225,7 +225,7 @@ impl Shared {
     }
 
     /// Waits for the next batch's items and its free buffer; `None` at the end.
-    fn take(&self, items: &mut Vec<Option<(u32, usize)>>) -> Option<(u64, Batch)> {
+    fn take(&self, items: &mut Vec<Option<(u32, usize)>>) -> Option<(u64, B)> {
         let mut state = self.lock();
         loop {
             if state.is_closed {
@@ -244,19 +244,14 @@ impl Shared {
         }
     }
 
-    fn fill(&self, sampler: &mut Sampler, items: &[Option<(u32, usize)>], batch: &mut Batch) {
-        let n_pixels = self.options.size[0] * self.options.size[1];
-        batch.samples.clear();
+    fn fill(&self, sampler: &mut Sampler, items: &[Option<(u32, usize)>], batch: &mut B) {
+        batch.samples().clear();
         for (i, item) in items.iter().enumerate() {
-            let at = i * n_pixels..(i + 1) * n_pixels;
-            let (image, target, weight) = (&mut batch.image[at.clone()], &mut batch.target[at.clone()], &mut batch.weight[at]);
-            let Some((epoch, sample)) = *item else {
-                [image, target, weight].into_iter().for_each(|values| values.fill(0.0));
-                continue;
+            let at = |(epoch, sample): (u32, usize)| {
+                (&self.prepared[sample], Address { seed: self.options.seed, epoch, image: sample as u32 })
             };
-            let address = Address { seed: self.options.seed, epoch, image: sample as u32 };
-            sampler.fill(&self.prepared[sample], address, image, target, weight);
-            batch.samples.push(sample);
+            batch.set([i, items.len()], sampler, item.map(at));
+            batch.samples().extend(item.map(|(_, sample)| sample));
         }
     }
 }
@@ -316,7 +311,7 @@ mod tests {
     fn a_panic_in_a_worker_is_an_error_with_its_message() {
         let mut broken = Prepared::new(&sample(), [16, 16], options().normalization, 1);
         broken.labels.clear();
-        let mut loader = Loader::start(vec![broken], options()).expect("threads start");
+        let mut loader = Loader::start(vec![broken], options(), || Batch::new(2, 256)).expect("threads start");
         loader.enqueue(&[(0, 0); 8]);
         let error = (0..4).find_map(|_| loader.next().err()).expect("an error instead of a batch");
         assert!(error.to_string().contains("out of bounds"), "{error}");

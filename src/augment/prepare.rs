@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::geometry::Mask;
 use crate::image::Gray;
 use crate::image::letterbox::Letterbox;
+use crate::ops::augment::SURPLUS;
 use serde::{Deserialize, Serialize};
 
 /// Stretches a sub-image: its 1st to 99th percentile to 0 to 1, the rest clipped. A picture of one intensity becomes 0.
@@ -75,9 +76,6 @@ pub struct Prepared {
     /// Of the source's size: 0, the number of the instance from 1, or [`SURPLUS`].
     pub(super) labels: Vec<u8>,
 }
-
-/// The label of instances that are too many for the channels.
-pub(super) const SURPLUS: u8 = u8::MAX;
 
 impl Prepared {
     /// Checks that every sample can be seen in an input of width and height `size`.

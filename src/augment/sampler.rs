@@ -1,10 +1,11 @@
-//! One image of a batch: transform, sampling and intensities, in buffers that are used again and again.
+//! One image of a batch: its draw, and the image made of it, in buffers that are used again and again.
 
 use super::config::AugmentConfig;
-use super::intensity::{self, Intensity, NoiseAddress};
-use super::prepare::{Normalization, Prepared, SURPLUS};
-use super::transform::{Elastic, Transform};
-use crate::image::letterbox::{is_inside, sample_row};
+use super::intensity::{self, Intensity};
+use super::prepare::{Normalization, Prepared};
+use super::render::{Material, render, scratch_len};
+use super::transform::{Transform, draw_control};
+use crate::ops::augment::{Augment, Draw, MIN_SPACING};
 use crate::random::{Philox, Purpose};
 
 /// The address of an image's random numbers.
@@ -15,85 +16,84 @@ pub struct Address {
     pub image: u32,
 }
 
+/// The operation that makes inputs of width and height `size`; without `augment` it letterboxes only.
+pub(super) fn operation([width, height]: [usize; 2], augment: Option<&AugmentConfig>) -> Augment {
+    // Without elastic deformation nobody reads the control points: as few as can be.
+    let spacing = augment.map_or((width as f32).max(MIN_SPACING), |config| config.elastic_spacing);
+    Augment { height, width, spacing }
+}
+
 /// Samples images for inputs of one size.
 #[derive(Clone, Debug)]
 pub struct Sampler {
-    size: [usize; 2],
+    operation: Augment,
     augment: Option<AugmentConfig>,
     normalization: Normalization,
-    elastic: Elastic,
-    xs: Vec<f32>,
-    ys: Vec<f32>,
-    words: Vec<u32>,
+    /// [2, rows, columns]: those of the last elastic draw.
+    control: Vec<f32>,
+    scratch: Vec<f32>,
 }
 
 impl Sampler {
     /// A sampler for inputs of width and height `size`; without `augment` it letterboxes only.
     pub fn new(size: [usize; 2], augment: Option<AugmentConfig>, normalization: Normalization) -> Sampler {
-        intensity::warm_up();
-        let spacing = augment.as_ref().map_or(size[0].max(1) as f32, |a| a.elastic_spacing);
-        let elastic = Elastic::new(size, spacing);
-        let words = vec![0; intensity::words_per_row(size[0])];
-        Sampler { size, augment, normalization, elastic, xs: vec![0.0; size[0]], ys: vec![0.0; size[0]], words }
+        // So that no step pays for the table.
+        intensity::quantiles();
+        let operation = operation(size, augment.as_ref());
+        let control = vec![0.0; 2 * operation.control().iter().product::<usize>()];
+        let scratch = vec![0.0; scratch_len(&operation)];
+        Sampler { operation, augment, normalization, control, scratch }
+    }
+
+    /// Draws all parameters at `address` but for the noise of each pixel, and the control points if the draw is elastic.
+    pub fn draw(&mut self, prepared: &Prepared, address: Address) -> Draw {
+        let letterbox = &prepared.letterbox;
+        assert_eq!(letterbox.input, [self.operation.width, self.operation.height], "a sample prepared for this sampler's input");
+        let Address { seed, epoch, image } = address;
+        let stream = |purpose| Philox::new(seed, epoch, image, purpose);
+        let mut draw = Draw {
+            source: letterbox.source.map(|size| size as u32),
+            content: [prepared.content.width, prepared.content.height].map(|size| size as u32),
+            seed: [seed as u32, (seed >> 32) as u32],
+            epoch,
+            image,
+            ..Draw::nothing()
+        };
+        let transform = match &self.augment {
+            None => Transform::letterbox(letterbox),
+            Some(config) => {
+                Intensity::draw(config, &mut stream(Purpose::Intensity)).put(self.normalization, &mut draw);
+                Transform::draw(config, letterbox, &mut stream(Purpose::Geometry))
+            }
+        };
+        draw.map = transform.map.0;
+        if transform.elastic > 0.0 {
+            draw.is_elastic = 1;
+            draw_control(transform.elastic, &mut self.control, &mut stream(Purpose::Elastic));
+        }
+        draw
+    }
+
+    /// The control points [2, rows, columns] of the last elastic draw.
+    pub fn control(&self) -> &[f32] {
+        &self.control
     }
 
     /// Draws the transform at `address` and samples `prepared` with it: the standardised picture (0 on padding), the target (0, or the
     /// label of the instance) and the weight (0 on padding and on surplus instances), each of the input's size, row by row.
     pub fn fill(&mut self, prepared: &Prepared, address: Address, image: &mut [f32], target: &mut [f32], weight: &mut [f32]) {
-        assert_eq!(prepared.letterbox.input, self.size, "a sample prepared for this sampler's input");
-        let Address { seed, epoch, image: index } = address;
-        let stream = |purpose| Philox::new(seed, epoch, index, purpose);
-        let (transform, intensity) = match &self.augment {
-            None => (Transform::letterbox(&prepared.letterbox), None),
-            Some(config) => {
-                let transform = Transform::draw(config, &prepared.letterbox, &mut stream(Purpose::Geometry));
-                let intensity = Intensity::draw(config, &mut stream(Purpose::Intensity));
-                (transform, (!intensity.is_identity()).then_some(intensity))
-            }
+        let draw = self.draw(prepared, address);
+        let from = Material {
+            content: &prepared.content.pixels,
+            labels: &prepared.labels,
+            control: &self.control,
+            quantiles: intensity::quantiles(),
         };
-        if transform.elastic > 0.0 {
-            self.elastic.draw(transform.elastic, &mut stream(Purpose::Elastic));
-        }
-        let width = self.size[0];
-        let rows = image.chunks_exact_mut(width).zip(target.chunks_exact_mut(width)).zip(weight.chunks_exact_mut(width));
-        for (y, ((image, target), weight)) in rows.enumerate() {
-            self.geometry(prepared, &transform, y, image, target, weight);
-            if let Some(intensity) = &intensity {
-                let noise = NoiseAddress { seed, epoch, image: index };
-                intensity.apply(self.normalization, noise, y, image, weight, &mut self.words);
-            }
-            // Only now: the network sees surplus instances, with noise like everything else; the loss does not.
-            for (target, weight) in target.iter_mut().zip(weight).filter(|(target, _)| **target == f32::from(SURPLUS)) {
-                (*target, *weight) = (0.0, 0.0);
-            }
-        }
-    }
-
-    /// Samples row `y`.
-    fn geometry(
-        &mut self,
-        prepared: &Prepared,
-        transform: &Transform,
-        y: usize,
-        image: &mut [f32],
-        target: &mut [f32],
-        weight: &mut [f32],
-    ) {
-        transform.map.row(y, &mut self.xs, &mut self.ys);
-        if transform.elastic > 0.0 {
-            self.elastic.displace(&transform.map, y, &mut self.xs, &mut self.ys);
-        }
-        let source = prepared.letterbox.source;
-        sample_row(&prepared.content, source, &self.xs, &self.ys, image, weight);
-        for ((target, &x), &y) in target.iter_mut().zip(&self.xs).zip(&self.ys) {
-            let label =
-                if is_inside(source, x, y) { prepared.labels[y as i32 as usize * source[0] + x as i32 as usize] } else { 0 };
-            *target = f32::from(label);
-        }
+        render(&self.operation, &draw, from, [image, target, weight], &mut self.scratch);
     }
 
     /// Bytes of its buffers.
     pub fn bytes(&self) -> usize {
-        self.elastic.bytes() + (self.xs.capacity() + self.ys.capacity() + self.words.capacity()) * 4
+        (self.control.capacity() + self.scratch.capacity()) * size_of::<f32>()
     }
 }

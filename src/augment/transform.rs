@@ -7,7 +7,9 @@
 
 use super::config::AugmentConfig;
 use crate::image::letterbox::{Affine, Letterbox};
+use crate::ops::augment::Augment;
 use crate::random::Philox;
+use bytemuck::{Pod, Zeroable};
 
 /// The affine part of one image's transform.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,72 +53,65 @@ impl Transform {
     }
 }
 
-/// The elastic displacement of one image: a cubic B-spline over a coarse grid; buffers for a row of it.
-#[derive(Clone, Debug)]
-pub(super) struct Elastic {
-    spacing: f32,
-    columns: usize,
-    rows: usize,
-    /// Control points in x and in y, row by row.
-    control: [Vec<f32>; 2],
-    /// The four rows of control points around the present row of pixels, summed.
-    line: [Vec<f32>; 2],
-    /// For each column of pixels: the first of its four control points, and their weights.
-    taps: Vec<(u32, [f32; 4])>,
+/// Draws the control points [2, rows, columns] of the elastic displacement: deviations in x, then in y. Normal, cut at 2.5 deviations so
+/// that no draw folds the picture.
+pub(super) fn draw_control(deviation: f32, control: &mut [f32], rng: &mut Philox) {
+    control.iter_mut().for_each(|c| *c = deviation * rng.normal().clamp(-2.5, 2.5));
 }
 
-impl Elastic {
-    /// Buffers for inputs of width and height `size`.
-    pub(super) fn new(size: [usize; 2], spacing: f32) -> Elastic {
-        let [columns, rows] = size.map(|s| (s as f32 / spacing) as usize + 4);
-        let taps = (0..size[0]).map(|x| tap(x, spacing)).collect();
-        let control = [vec![0.0; columns * rows], vec![0.0; columns * rows]];
-        Elastic { spacing, columns, rows, control, line: [vec![0.0; columns], vec![0.0; columns]], taps }
-    }
+/// What one place takes of the control points: the first of four, and their weights.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct Tap {
+    first: u32,
+    weights: [f32; 4],
+}
 
-    /// Draws the control points. Normal, cut at 2.5 deviations so that no draw folds the picture.
-    pub(super) fn draw(&mut self, deviation: f32, rng: &mut Philox) {
-        for control in &mut self.control {
-            control.iter_mut().for_each(|c| *c = deviation * rng.normal().clamp(-2.5, 2.5));
+/// The taps of all columns.
+pub(super) fn spline_taps(spacing: f32, taps: &mut [Tap]) {
+    taps.iter_mut().enumerate().for_each(|(x, tap)| *tap = spline_tap(x, spacing));
+}
+
+/// Moves the source points `[xs, ys]` of row `y` by the displacement, through the linear part of `map`. `line` is a buffer for two rows of
+/// control points.
+pub(super) fn displace(
+    augment: &Augment,
+    control: &[f32],
+    map: &Affine,
+    y: usize,
+    line: &mut [f32],
+    taps: &[Tap],
+    [xs, ys]: [&mut [f32]; 2],
+) {
+    let [rows, columns] = augment.control();
+    let Tap { first, weights } = spline_tap(y, augment.spacing);
+    assert!(first as usize + 4 <= rows, "row {y} of an elastic grid with {rows} rows");
+    for (line, control) in line.chunks_exact_mut(columns).zip(control.chunks_exact(rows * columns)) {
+        line.fill(0.0);
+        let rows = control[first as usize * columns..].chunks_exact(columns);
+        for (row, weight) in rows.zip(weights) {
+            line.iter_mut().zip(row).for_each(|(sum, c)| *sum += weight * c);
         }
     }
-
-    /// Moves the source points (`xs`, `ys`) of row `y` by the displacement, through the linear part of `map`.
-    pub(super) fn displace(&mut self, map: &Affine, y: usize, xs: &mut [f32], ys: &mut [f32]) {
-        let (first, weights) = tap(y, self.spacing);
-        assert!(first as usize + 4 <= self.rows, "row {y} of an elastic grid with {} rows", self.rows);
-        for (line, control) in self.line.iter_mut().zip(&self.control) {
-            line.fill(0.0);
-            let rows = control[first as usize * self.columns..].chunks_exact(self.columns);
-            for (row, weight) in rows.zip(weights) {
-                line.iter_mut().zip(row).for_each(|(sum, c)| *sum += weight * c);
-            }
-        }
-        let [a, b, _, c, d, _] = map.0.map(|m| m as f32);
-        let [line_x, line_y] = &self.line;
-        for ((x, y), (first, w)) in xs.iter_mut().zip(ys).zip(&self.taps) {
-            let at = *first as usize..*first as usize + 4;
-            let dot = |p: &[f32]| (p[0] * w[0] + p[1] * w[1]) + (p[2] * w[2] + p[3] * w[3]);
-            let (dx, dy) = (dot(&line_x[at.clone()]), dot(&line_y[at]));
-            *x -= a * dx + b * dy;
-            *y -= c * dx + d * dy;
-        }
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        let points = self.control.iter().chain(&self.line).map(|v| v.capacity() * size_of::<f32>()).sum::<usize>();
-        points + self.taps.capacity() * size_of::<(u32, [f32; 4])>()
+    let [a, b, _, c, d, _] = map.0.map(|m| m as f32);
+    let (line_x, line_y) = line.split_at(columns);
+    for ((x, y), Tap { first, weights: w }) in xs.iter_mut().zip(ys).zip(taps) {
+        let at = *first as usize..*first as usize + 4;
+        let dot = |p: &[f32]| (p[0] * w[0] + p[1] * w[1]) + (p[2] * w[2] + p[3] * w[3]);
+        let (dx, dy) = (dot(&line_x[at.clone()]), dot(&line_y[at]));
+        *x -= a * dx + b * dy;
+        *y -= c * dx + d * dy;
     }
 }
 
-/// The uniform cubic B-spline at the centre of a pixel: its first control point and the weights of four.
-fn tap(pixel: usize, spacing: f32) -> (u32, [f32; 4]) {
+/// The uniform cubic B-spline at the centre of a pixel.
+fn spline_tap(pixel: usize, spacing: f32) -> Tap {
     let t = (pixel as f32 + 0.5) / spacing;
     let first = t as u32;
     let t = t - first as f32;
     let s = 1.0 - t;
     let weights = [s * s * s, (3.0 * t - 6.0) * t * t + 4.0, (3.0 * s - 6.0) * s * s + 4.0, t * t * t].map(|w: f32| w / 6.0);
-    (first, weights)
+    Tap { first, weights }
 }
 
 #[cfg(test)]
@@ -126,15 +121,17 @@ mod tests {
     #[test]
     fn splines_sum_to_one_and_reproduce_constants() {
         for pixel in 0..100 {
-            let (_, weights) = tap(pixel, 17.5);
+            let Tap { weights, .. } = spline_tap(pixel, 17.5);
             assert!((weights.iter().sum::<f32>() - 1.0).abs() < 1e-6);
         }
-        let mut elastic = Elastic::new([50, 40], 16.0);
-        elastic.control[0].fill(2.0);
-        elastic.control[1].fill(-1.0);
+        let augment = Augment { height: 40, width: 50, spacing: 16.0 };
+        let points: usize = augment.control().iter().product();
+        let control: Vec<f32> = (0..2 * points).map(|i| if i < points { 2.0 } else { -1.0 }).collect();
         let map = Affine([0.5, 0.0, 0.0, 0.0, 0.5, 0.0]);
         let (mut xs, mut ys) = (vec![0.0; 50], vec![0.0; 50]);
-        elastic.displace(&map, 39, &mut xs, &mut ys);
+        let (mut line, mut taps) = (vec![0.0; 2 * augment.control()[1]], vec![Tap::zeroed(); 50]);
+        spline_taps(augment.spacing, &mut taps);
+        displace(&augment, &control, &map, 39, &mut line, &taps, [&mut xs, &mut ys]);
         assert!(xs.iter().all(|x| (x + 1.0).abs() < 1e-6) && ys.iter().all(|y| (y - 0.5).abs() < 1e-6));
     }
 }

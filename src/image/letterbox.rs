@@ -6,7 +6,7 @@
 //! Augmentation samples pictures with the same [`Affine`] and the same [`sample_row`], so that a network is trained on exactly
 //! the arithmetic that it predicts with.
 
-use super::Gray;
+use super::{Gray, GrayView};
 use crate::error::{Error, ErrorKind, Result};
 use std::ops::Range;
 
@@ -103,8 +103,16 @@ impl Letterbox {
         if self.scale >= 1.0 {
             return source.clone();
         }
-        let [width, height] = self.source.map(|s| ((s as f64 * self.scale).round() as usize).max(1));
+        let [width, height] = self.content_size();
         area_average(source, width, height)
+    }
+
+    /// Width and height of [`Letterbox::content`].
+    pub fn content_size(&self) -> [usize; 2] {
+        if self.scale >= 1.0 {
+            return self.source;
+        }
+        self.source.map(|s| ((s as f64 * self.scale).round() as usize).max(1))
     }
 
     /// The picture in the input, row by row: bilinear, averaged over areas where the input is coarser. Padding is 0, so
@@ -118,7 +126,7 @@ impl Letterbox {
         let map = self.source_map();
         for (y, row) in image.chunks_exact_mut(width).enumerate() {
             map.row(y, &mut xs, &mut ys);
-            sample_row(&content, self.source, &xs, &ys, row, &mut weight);
+            sample_row(content.view(), self.source, &xs, &ys, row, &mut weight);
         }
         image
     }
@@ -192,7 +200,7 @@ pub fn is_inside(size: [usize; 2], x: f32, y: f32) -> bool {
 
 /// Samples a picture at the points (`xs`, `ys`) of its source (of width and height `source`, of which `content` may be a coarser
 /// copy): bilinear, and 0 with weight 0 outside.
-pub fn sample_row(content: &Gray, source: [usize; 2], xs: &[f32], ys: &[f32], out: &mut [f32], weight: &mut [f32]) {
+pub fn sample_row(content: GrayView<'_>, source: [usize; 2], xs: &[f32], ys: &[f32], out: &mut [f32], weight: &mut [f32]) {
     let (width, height) = (content.width, content.height);
     let (x_step, y_step) = (width as f32 / source[0] as f32, height as f32 / source[1] as f32);
     let (x_max, y_max) = ((width - 1) as f32, (height - 1) as f32);
@@ -208,7 +216,7 @@ pub fn sample_row(content: &Gray, source: [usize; 2], xs: &[f32], ys: &[f32], ou
         let right = usize::from(x0 + 1 < width);
         let upper = y0 * width + x0;
         let lower = if y0 + 1 < height { upper + width } else { upper };
-        let p = &content.pixels;
+        let p = content.pixels;
         let a = p[upper] + (p[upper + right] - p[upper]) * tx;
         let b = p[lower] + (p[lower + right] - p[lower]) * tx;
         (*out, *weight) = (a + (b - a) * ty, 1.0);

@@ -23,4 +23,17 @@ impl Gray {
         assert_eq!(pixels.len(), width * height, "a picture of {width} x {height} pixels");
         Gray { width, height, pixels }
     }
+
+    /// The picture where it lies.
+    pub fn view(&self) -> GrayView<'_> {
+        GrayView { width: self.width, height: self.height, pixels: &self.pixels }
+    }
+}
+
+/// A grey picture that lies elsewhere, row by row.
+#[derive(Clone, Copy, Debug)]
+pub struct GrayView<'a> {
+    pub width: usize,
+    pub height: usize,
+    pub pixels: &'a [f32],
 }

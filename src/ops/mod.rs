@@ -9,6 +9,7 @@
 pub mod adam;
 pub mod add;
 pub mod assign;
+pub mod augment;
 pub mod batch_norm;
 pub mod cast;
 pub mod channel_sum;
@@ -85,6 +86,7 @@ pub trait Op: Debug {
 /// in the order that the operation's own documentation gives.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Instruction {
+    Augment(augment::Augment),
     Conv2d(conv2d::Conv2d),
     Conv2dDataGrad(conv2d::Conv2dDataGrad),
     Conv2dWeightGrad(conv2d::Conv2dWeightGrad),
@@ -117,6 +119,7 @@ impl Instruction {
     /// The operation behind the instruction.
     pub fn op(&self) -> &dyn Op {
         match self {
+            Instruction::Augment(op) => op,
             Instruction::Conv2d(op) => op,
             Instruction::Conv2dDataGrad(op) => op,
             Instruction::Conv2dWeightGrad(op) => op,

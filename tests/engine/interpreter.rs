@@ -1,11 +1,12 @@
 //! Executes instructions and whole tapes with the f64 reference.
 
 use crate::reference::{
-    Array, adam, assign, batch_norm, cast, concat, conv_transpose2d, conv2d, dice_bce, elementwise, indices, max_pool2d,
+    Array, adam, assign, augment, batch_norm, cast, concat, conv_transpose2d, conv2d, dice_bce, elementwise, indices, max_pool2d,
 };
 use std::collections::BTreeMap;
 use unet_engine::ops::Instruction;
 use unet_engine::ops::assign::Assignment;
+use unet_engine::ops::augment::{Augment, Draw};
 use unet_engine::ops::dice_bce::LossParameters;
 use unet_engine::tape::{DType, Residence, Tape, ValueId};
 
@@ -34,6 +35,7 @@ pub fn execute(instruction: &Instruction, inputs: &[Array], before: &[Array]) ->
             Assignment::LeastCost => assign::at_least_cost(z, labels, u),
             Assignment::Spatial => assign::spatially(z.shape[3], labels, u),
         }],
+        (Instruction::Augment(op), inputs) => execute_augment(op, inputs),
         (Instruction::DiceBce(op), [z, t, u]) => dice_bce::forward(z, t, u, loss_parameters(op.parameters)).into(),
         (Instruction::DiceBceGrad(op), [dloss, z, t, u, sums]) => {
             vec![dice_bce::grad(dloss.data[0], z, t, u, sums, loss_parameters(op.parameters))]
@@ -73,6 +75,47 @@ fn execute_batch_norm(instruction: &Instruction, inputs: &[Array], before: &[Arr
             if op.residual { vec![dx, dz] } else { vec![dx] }
         }
         _ => panic!("no reference for {instruction:?} of {} inputs", inputs.len()),
+    }
+}
+
+fn execute_augment(op: &Augment, inputs: &[Array]) -> Vec<Array> {
+    let pictures = pictures(op, inputs);
+    let mut outputs = vec![Array::zeros([pictures.len(), op.height, op.width, 1]); 3];
+    for [n, y, x, c] in indices(outputs[0].shape) {
+        let pixel = pictures[n].pixel(y, x);
+        outputs.iter_mut().zip(pixel).for_each(|(output, value)| *output.at_mut([n, y, x, c]) = value);
+    }
+    outputs
+}
+
+/// The images that an augmentation makes.
+pub fn pictures<'a>(op: &Augment, inputs: &'a [Array]) -> Vec<augment::Picture<'a>> {
+    let [content, labels, draws, control, quantiles] = inputs else { panic!("augment of {} inputs", inputs.len()) };
+    let picture = |n: usize| {
+        let bytes: Vec<u8> = (0..size_of::<Draw>()).map(|i| draws.at([n, 0, 0, i]) as u8).collect();
+        let draw = augment_draw(&bytemuck::pod_read_unaligned(&bytes));
+        let spacing = f64::from(op.spacing);
+        augment::Picture { n, draw, content, labels, control, upper_quantiles: &quantiles.data, spacing, width: op.width }
+    };
+    (0..content.shape[0]).map(picture).collect()
+}
+
+fn augment_draw(draw: &Draw) -> augment::Draw {
+    augment::Draw {
+        map: draw.map,
+        source: draw.source.map(|size| size as usize),
+        content: draw.content.map(|size| size as usize),
+        seed: u64::from(draw.seed[0]) | u64::from(draw.seed[1]) << 32,
+        epoch: draw.epoch,
+        image: draw.image,
+        gain: draw.gain.into(),
+        offset: draw.offset.into(),
+        mean: draw.mean.into(),
+        factor: draw.factor.into(),
+        noise: draw.noise.into(),
+        speckle: draw.speckle.into(),
+        is_elastic: draw.is_elastic == 1,
+        changes_intensity: draw.changes_intensity == 1,
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod adam;
 mod assign;
+mod augment;
 mod batch_norm;
 mod cast;
 mod channel_sum;

@@ -4,6 +4,7 @@
 
 pub mod adam;
 pub mod assign;
+pub mod augment;
 pub mod batch_norm;
 pub mod cast;
 pub mod concat;

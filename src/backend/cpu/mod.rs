@@ -7,6 +7,7 @@ mod adam;
 mod add;
 mod arena;
 mod assign;
+mod augment;
 mod batch_norm;
 mod cast;
 mod channel_sum;
@@ -164,6 +165,7 @@ impl Backend for Cpu {
 fn workspace_bytes(settings: Settings, instruction: &Instruction, inputs: &[Shape]) -> usize {
     let level = settings.level;
     match instruction {
+        Instruction::Augment(op) => augment::workspace(op, inputs[0]),
         Instruction::Conv2d(_) => conv2d::forward_workspace(settings, inputs),
         Instruction::Conv2dDataGrad(op) => conv2d::data_grad_workspace(settings, op, inputs),
         Instruction::Conv2dWeightGrad(op) => weight_grad::conv2d_workspace(settings, op.kernel, inputs),
@@ -183,6 +185,7 @@ fn execute(settings: Settings, step: &Step, arena: &mut Arena) {
     let level = settings.level;
     let operands: &mut Operands = &mut arena.operands(step);
     match &step.instruction {
+        Instruction::Augment(op) => augment::run(op, operands),
         Instruction::Conv2d(op) => conv2d::forward(settings, op, operands),
         Instruction::Conv2dDataGrad(op) => conv2d::data_grad(settings, op, operands),
         Instruction::Conv2dWeightGrad(op) => weight_grad::conv2d(settings, op.kernel, operands),

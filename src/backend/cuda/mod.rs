@@ -7,6 +7,7 @@
 mod adam;
 mod add;
 mod assign;
+mod augment;
 mod batch_norm;
 mod cast;
 mod channel_sum;
@@ -219,6 +220,7 @@ pub fn workspace_bytes(instruction: &Instruction, inputs: &[Shape], outputs: &[S
 
 fn lower(step: &Step, lowering: &mut Lowering<'_>) {
     match &step.instruction {
+        Instruction::Augment(op) => augment::run(op, lowering),
         Instruction::Conv2d(op) => conv2d::forward(op, lowering),
         Instruction::Conv2dDataGrad(op) => conv2d::data_grad(op, lowering),
         Instruction::Conv2dWeightGrad(op) => conv2d::weight_grad(op, lowering),
