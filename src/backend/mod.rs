@@ -22,6 +22,11 @@ pub trait Backend: Send {
     /// The instruction set or architecture whose bits the results depend on: `avx2`, `sm_90a`. Stored with a run.
     fn architecture(&self) -> String;
 
+    /// Whether a training's plan is to begin with [`crate::ops::augment`]: where that is faster than the threads of the host.
+    fn augments(&self) -> bool {
+        false
+    }
+
     /// Scratch memory for an instruction; see [`crate::plan::WorkspaceBytes`].
     fn workspace_bytes(&self, instruction: &Instruction, inputs: &[Shape], outputs: &[Shape]) -> usize;
 

@@ -97,6 +97,16 @@ impl Session {
         self.write_slot(slot, name, data)
     }
 
+    /// Writes the input `name` of plan `plan`, which is stored as bytes.
+    ///
+    /// # Errors
+    /// If there is no such input or its type or size differs.
+    pub fn write_input_bytes(&mut self, plan: usize, name: &str, bytes: &[u8]) -> Result<()> {
+        let slot = self.plans[plan].input(name).ok_or_else(|| unknown("input", name))?;
+        check_data(slot, name, DType::U8, bytes.len())?;
+        self.backend.write(slot, bytes)
+    }
+
     /// Reads the output `name` of plan `plan` as of its last run.
     ///
     /// # Errors
@@ -138,12 +148,12 @@ impl Session {
     }
 
     fn write_slot(&mut self, slot: Slot, name: &str, data: &[f32]) -> Result<()> {
-        check_data(slot, name, data.len())?;
+        check_data(slot, name, DType::F32, data.len())?;
         self.backend.write(slot, bytemuck::cast_slice(data))
     }
 
     fn read_slot(&self, slot: Slot, name: &str, data: &mut [f32]) -> Result<()> {
-        check_data(slot, name, data.len())?;
+        check_data(slot, name, DType::F32, data.len())?;
         self.backend.read(slot, bytemuck::cast_slice_mut(data))
     }
 }
@@ -152,10 +162,10 @@ fn unknown(what: &str, name: &str) -> Error {
     Error::run(format!("no {what} called {name} in this plan"))
 }
 
-/// The host's numbers are f32, and as many as the slot holds.
-fn check_data(slot: Slot, name: &str, len: usize) -> Result<()> {
-    if slot.dtype != DType::F32 {
-        return Err(Error::run(format!("{name} is stored as {:?}, not as F32", slot.dtype)));
+/// The host's numbers have the slot's type, and are as many as it holds.
+fn check_data(slot: Slot, name: &str, dtype: DType, len: usize) -> Result<()> {
+    if slot.dtype != dtype {
+        return Err(Error::run(format!("{name} is stored as {:?}, not as {dtype:?}", slot.dtype)));
     }
     if slot.shape.len() == len {
         return Ok(());

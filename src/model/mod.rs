@@ -10,6 +10,7 @@ pub use init::initialise;
 
 use crate::error::{Error, Result};
 use crate::ops::assign::Assignment;
+use crate::ops::augment::Pictures;
 use crate::ops::dice_bce::LossParameters;
 use crate::tape::{Shape, Tape};
 use serde::{Deserialize, Serialize};
@@ -162,6 +163,21 @@ impl NetworkSpec {
     /// If the shapes do not fit (size no multiple of 2^levels, one value per channel at the bottleneck).
     pub fn record_training(&self, batch: usize, size: [usize; 2], loss: LossParameters, target: Target) -> Result<Tape> {
         unet::record_training(self, batch, size, loss, target)
+    }
+
+    /// As [`NetworkSpec::record_training`], from pictures that the plan augments: its inputs are those of [`Pictures::inputs`], and
+    /// [`crate::ops::augment::QUANTILES`] is persistent.
+    ///
+    /// # Errors
+    /// If the shapes do not fit, or the network's input has more channels than one.
+    pub fn record_augmented_training(
+        &self,
+        batch: usize,
+        pictures: &Pictures,
+        loss: LossParameters,
+        target: Target,
+    ) -> Result<Tape> {
+        unet::record_augmented_training(self, batch, pictures, loss, target)
     }
 
     /// Records a validation step: the network with running statistics, and the loss. Inputs and outputs as in training, besides

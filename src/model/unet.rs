@@ -18,6 +18,7 @@ use crate::ops::Instruction;
 use crate::ops::adam::Adam;
 use crate::ops::add::Add;
 use crate::ops::assign::Assign;
+use crate::ops::augment::Pictures;
 use crate::ops::batch_norm::{BatchNormApply, BatchNormStatistics, BatchNormUpdate};
 use crate::ops::concat::Concat;
 use crate::ops::conv_transpose2d::ConvTranspose2d;
@@ -99,7 +100,28 @@ pub(super) fn record_training(
     loss: LossParameters,
     target: Target,
 ) -> Result<Tape> {
+    record_step(Recorder::new(spec, batch, size, Statistics::OfBatch)?, loss, target)
+}
+
+pub(super) fn record_augmented_training(
+    spec: &NetworkSpec,
+    batch: usize,
+    pictures: &Pictures,
+    loss: LossParameters,
+    target: Target,
+) -> Result<Tape> {
+    let size = [pictures.augment.height, pictures.augment.width];
     let mut network = Recorder::new(spec, batch, size, Statistics::OfBatch)?;
+    if spec.channels_in != 1 {
+        return Err(Error::usage(format!("pictures of {} channels cannot be augmented, only grey ones", spec.channels_in)));
+    }
+    network.augmented = Some(pictures.record(batch, &mut network.tape)?);
+    record_step(network, loss, target)
+}
+
+/// Records the training step behind its inputs.
+fn record_step(mut network: Recorder<'_>, loss: LossParameters, target: Target) -> Result<Tape> {
+    let spec = network.spec;
     let image = network.image();
     let logits = network.logits(image)?;
     let loss = network.loss(logits, loss, target)?;
@@ -156,6 +178,8 @@ struct Recorder<'a> {
     size: [usize; 2],
     statistics: Statistics,
     tape: Tape,
+    /// Image, target (or labels of instances) and weight where the plan makes them; else the host gives them.
+    augmented: Option<[ValueId; 3]>,
 }
 
 impl<'a> Recorder<'a> {
@@ -165,7 +189,7 @@ impl<'a> Recorder<'a> {
         if statistics == Statistics::OfBatch {
             check_bottleneck(spec, batch, size)?;
         }
-        Ok(Recorder { spec, batch, size, statistics, tape: Tape::new() })
+        Ok(Recorder { spec, batch, size, statistics, tape: Tape::new(), augmented: None })
     }
 
     fn input(&mut self, name: &str, channels: usize) -> ValueId {
@@ -173,7 +197,7 @@ impl<'a> Recorder<'a> {
     }
 
     fn image(&mut self) -> ValueId {
-        self.input("image", self.spec.channels_in)
+        self.augmented.map_or_else(|| self.input("image", self.spec.channels_in), |[image, _, _]| image)
     }
 
     fn logits(&mut self, image: ValueId) -> Result<ValueId> {
@@ -258,11 +282,12 @@ impl<'a> Recorder<'a> {
 
     /// Records the loss and makes it and its sums outputs.
     fn loss(&mut self, logits: ValueId, parameters: LossParameters, target: Target) -> Result<ValueId> {
-        let weight = self.input("weight", 1);
+        let augmented = self.augmented;
+        let weight = augmented.map_or_else(|| self.input("weight", 1), |[_, _, weight]| weight);
         let target = match target {
-            Target::Given => self.input("target", self.spec.channels_out),
+            Target::Given => augmented.map_or_else(|| self.input("target", self.spec.channels_out), |[_, target, _]| target),
             Target::Assigned(assignment) => {
-                let instances = self.input("instances", 1);
+                let instances = augmented.map_or_else(|| self.input("instances", 1), |[_, labels, _]| labels);
                 self.tape.record_one(Instruction::Assign(Assign { assignment }), &[logits, instances, weight])?
             }
         };

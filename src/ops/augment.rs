@@ -22,15 +22,17 @@
 //! **The same bits everywhere.** Every operation is rounded by itself, in the order of `src/augment/render.rs`, none contracted to a fused
 //! one: M P in f64, the rest in f32. So a draw gives the same picture in the loader's threads, on the CPU backend and on every GPU.
 
-use super::{Op, shape_error};
+use super::{Instruction, Op, shape_error};
 use crate::error::{Error, Result};
-use crate::tape::{DType, Shape};
+use crate::tape::{DType, Shape, Tape, ValueId};
 use bytemuck::{Pod, Zeroable};
 
 /// The label of instances that are too many for the channels: the network sees them, the loss does not.
 pub const SURPLUS: u8 = u8::MAX;
 /// Quantiles of the standard normal distribution at (i + 1/2) / 4096 for i from 2048 on; the lower half is their mirror image.
 pub const UPPER_QUANTILES: usize = 2048;
+/// The persistent value in which a plan that augments keeps these quantiles: the host writes them once.
+pub const QUANTILES: &str = "normal_quantiles";
 /// The least distance of control points, in pixels: what a block of the kernel holds of them is bounded by it.
 pub const MIN_SPACING: f32 = 4.0;
 
@@ -165,5 +167,16 @@ impl Pictures {
             ("draws", Shape([n, 1, 1, size_of::<Draw>()]), DType::U8),
             ("control", Shape([n, 2, rows, columns]), DType::F32),
         ]
+    }
+
+    /// Records the operation for batches of `n` images, with inputs of these names: image, target and weight [N, H, W, 1].
+    ///
+    /// # Errors
+    /// If the spacing of the control points is not possible.
+    pub fn record(&self, n: usize, tape: &mut Tape) -> Result<[ValueId; 3]> {
+        let mut inputs = self.inputs(n).map(|(name, shape, dtype)| tape.input(name, shape, dtype)).to_vec();
+        inputs.push(tape.persistent(QUANTILES, Shape::channels(UPPER_QUANTILES)));
+        let outputs = tape.record(Instruction::Augment(self.augment), &inputs)?;
+        Ok([outputs[0], outputs[1], outputs[2]])
     }
 }

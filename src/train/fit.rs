@@ -2,6 +2,7 @@
 
 use super::config::Config;
 use super::engine::Engine;
+use super::feed::Feed;
 use super::order::Order;
 use super::progress::Progress;
 use super::state::{Best, Collapse, Diverged, Phase, State, Totals};
@@ -22,7 +23,7 @@ pub(crate) struct Trainer<'a> {
     pub state: State,
     pub store: Store,
     pub order: Order,
-    pub training: Loader,
+    pub training: Feed,
     pub validation: Loader,
     /// Number of validation images.
     pub n_val: usize,

@@ -7,6 +7,7 @@
 pub mod config;
 mod engine;
 mod environment;
+mod feed;
 mod finish;
 mod fit;
 mod order;
@@ -16,7 +17,7 @@ mod setup;
 mod state;
 mod store;
 
-pub use engine::{Engine, Step};
+pub use engine::{Engine, EngineOptions, Inputs, Step};
 pub use state::{Phase, Totals};
 pub use store::EpochLine;
 

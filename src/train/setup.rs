@@ -1,8 +1,9 @@
 //! From a request to a training that can start: data, split, configuration, network, files.
 
 use super::config::{Config, Facts, Options, SplitBy};
-use super::engine::Engine;
+use super::engine::{Engine, EngineOptions};
 use super::environment;
+use super::feed::Feed;
 use super::fit::Trainer;
 use super::order::Order;
 use super::progress::{Progress, megabytes};
@@ -19,6 +20,7 @@ use crate::dataset::splits::{Part, SplitOptions, Splits};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::initialise;
 use crate::ops::assign::Assignment;
+use crate::ops::augment::Pictures;
 use crate::terminal::say;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -193,8 +195,8 @@ pub(super) fn prepare<'a>(
     }
     let backend = backend::open(&config.device, config.threads)?;
     say(&format!("device: {}", backend.describe()));
-    let (network, size) = (config.network(), [config.size; 2]);
-    let mut engine = Engine::plan(backend, &network, config.batch, size, config.loss(), config.assignment, config.precision)?;
+    let pictures = backend.augments().then(|| Pictures::of(&parts.train, [config.size; 2], config.augment.as_ref()));
+    let mut engine = Engine::plan(backend, &engine_options(config, pictures))?;
     let (n_train, val) = (parts.train.len(), Arc::new(parts.val));
     let workers = match config.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -210,7 +212,7 @@ pub(super) fn prepare<'a>(
         normalization,
         channels: config.instances,
     };
-    let training = Loader::new(Arc::new(parts.train), options(config.augment.clone(), workers))?;
+    let training = Feed::new(Arc::new(parts.train), options(config.augment.clone(), workers), pictures.as_ref())?;
     let validation = Loader::new(val.clone(), options(None, 1))?;
     let order = Order { seed: config.seed, n: n_train, batch: config.batch };
     print_receipt(config, &engine, training.host_bytes() + validation.host_bytes());
@@ -219,6 +221,18 @@ pub(super) fn prepare<'a>(
     let progress = Progress::new(steps, state.step);
     let trainer = Trainer { config, engine, state, store, order, training, validation, n_val: val.len(), progress, interrupt };
     Ok((trainer, val))
+}
+
+fn engine_options(config: &Config, pictures: Option<Pictures>) -> EngineOptions {
+    EngineOptions {
+        network: config.network(),
+        batch: config.batch,
+        size: [config.size; 2],
+        loss: config.loss(),
+        assignment: config.assignment,
+        precision: config.precision,
+        pictures,
+    }
 }
 
 fn print_receipt(config: &Config, engine: &Engine, host_bytes: usize) {

@@ -13,7 +13,7 @@ use unet_engine::model::{Arch, NetworkSpec, Target};
 use unet_engine::ops::assign::Assignment;
 use unet_engine::plan::{OVERFLOW, PlanOptions, Precision, rewrite};
 use unet_engine::tape::Tape;
-use unet_engine::train::{Engine, Totals};
+use unet_engine::train::{Engine, EngineOptions, Totals};
 
 const NETWORKS: [(Arch, usize, usize, [usize; 2], Target); 3] = [
     (Arch::Standard, 4, 2, [16, 12], Target::Given),
@@ -156,7 +156,9 @@ fn the_engine_skips_a_step_that_overflows() {
     let spec = NetworkSpec { arch: Arch::Standard, base: 4, levels: 1, channels_in: 1, channels_out: 1 };
     let engine = |precision| {
         let backend = Box::<ReferenceBackend>::default();
-        let mut engine = Engine::plan(backend, &spec, 2, [16, 16], LOSS, Assignment::LeastCost, precision).expect("a plan");
+        let (loss, assignment) = (LOSS, Assignment::LeastCost);
+        let options = EngineOptions { network: spec, batch: 2, size: [16, 16], loss, assignment, precision, pictures: None };
+        let mut engine = Engine::plan(backend, &options).expect("a plan");
         engine.allocate().expect("memory");
         for (i, parameter) in spec.parameters().iter().enumerate() {
             engine.write(&parameter.name, &unet_engine::model::initialise(parameter, i, 1)).expect("a parameter");

@@ -1,5 +1,6 @@
 //! A training from the outside: tiny networks on pictures of discs.
 
+mod augmented;
 mod channels;
 #[cfg(feature = "cuda")]
 mod cuda;

@@ -145,6 +145,10 @@ impl<D: Driver> Backend for Cuda<D> {
         self.driver.architecture()
     }
 
+    fn augments(&self) -> bool {
+        true
+    }
+
     fn workspace_bytes(&self, instruction: &Instruction, inputs: &[Shape], outputs: &[Shape]) -> usize {
         workspace_bytes(instruction, inputs, outputs)
     }
