@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::model::{Arch, NetworkSpec, Target};
 use crate::ops::Instruction;
+use crate::ops::augment::{Augment, Pictures};
 use crate::ops::dice_bce::LossParameters;
 use crate::plan::{self, PlanOptions, Precision};
 use crate::tape::{DType, Node, Residence, Shape, Tape, ValueId};
@@ -197,7 +198,10 @@ impl Case {
 /// If the network cannot be recorded.
 pub fn training_step(network: &Network) -> Result<Tape> {
     let loss = LossParameters { alpha: 0.5, smooth: 1.0, class_weight: 1.0, focal_gamma: 0.0 };
-    let tape = network.spec.record_training(network.batch, [network.size; 2], loss, Target::Given)?;
+    let augment = Augment { height: network.size, width: network.size, spacing: 32.0 };
+    // Pictures as large as the input, and the control points where they are by default.
+    let pictures = Pictures { augment, content: network.size * network.size, labels: network.size * network.size };
+    let tape = network.spec.record_augmented_training(network.batch, &pictures, loss, Target::Given)?;
     Ok(plan::rewrite(&tape, PlanOptions { fuse: true, precision: network.precision }))
 }
 

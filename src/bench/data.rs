@@ -2,6 +2,7 @@
 
 use super::case::Case;
 use crate::ops::Instruction;
+use crate::ops::augment::{Augment, Draw};
 use crate::random::{Philox, Purpose};
 use crate::tape::{DType, Shape};
 use half::f16;
@@ -18,6 +19,8 @@ enum Fill {
     Below(u32),
     /// The same four again and again.
     Given([f32; 4]),
+    /// The bytes of the same draw for every image.
+    Draw(Draw),
 }
 
 /// The numbers of one operand, in order of memory.
@@ -82,6 +85,10 @@ impl Numbers {
             Fill::Uniform { from, to } => [(); 4].map(|()| random.range(from, to)),
             Fill::Below(n) => [(); 4].map(|()| random.below(n as usize) as f32),
             Fill::Given(numbers) => numbers,
+            Fill::Draw(draw) => {
+                let bytes: &[u8] = bytemuck::bytes_of(&draw);
+                core::array::from_fn(|i| f32::from(bytes[(4 * block + i) % bytes.len()]))
+            }
         }
     }
 }
@@ -106,6 +113,7 @@ fn fill_of_input(case: &Case, index: usize) -> Fill {
     let (shape, dtype) = case.inputs[index];
     let variance = Fill::Uniform { from: 0.5, to: 1.5 };
     match (&case.instruction, index) {
+        (I::Augment(op), 2) => Fill::Draw(everything_on(op)),
         // An index of a maximum among four pixels.
         _ if dtype == DType::U8 => Fill::Below(4),
         (I::Adam(_), 1) => Fill::Given([1e-4, 1.0, 1.0, 1.0]),
@@ -119,6 +127,20 @@ fn fill_of_input(case: &Case, index: usize) -> Fill {
         (I::DiceBceGrad(_), 4) => variance,
         _ => Fill::Uniform { from: -1.0, to: 1.0 },
     }
+}
+
+/// A draw that makes the kernel do all of its work: turned by an angle whose sine is 0.28, displaced, noisy; of a source as large as the
+/// output.
+fn everything_on(op: &Augment) -> Draw {
+    let (w, h) = (op.width as f64, op.height as f64);
+    let (sin, cos) = (0.28, 0.96);
+    let map = [cos, sin, (w - cos * w - sin * h) / 2.0, -sin, cos, (h + sin * w - cos * h) / 2.0];
+    let size = [op.width as u32, op.height as u32];
+    let (gain, offset, mean, factor) = (0.25, 0.5, 0.45, 4.0);
+    let (is_elastic, changes_intensity) = (1, 1);
+    let (noise, speckle) = (0.03, 0.05);
+    let [source, content] = [size; 2];
+    Draw { map, source, content, gain, offset, mean, factor, noise, speckle, is_elastic, changes_intensity, ..Draw::nothing() }
 }
 
 #[cfg(test)]
