@@ -56,18 +56,22 @@ thread_local! {
     static GPU: RefCell<Option<Box<dyn Backend>>> = const { RefCell::new(None) };
 }
 
-/// Runs `case` on the GPU if `UNET_ENGINE_TEST_DEVICE=cuda` asks for it, and says whether it did.
-pub fn check_on_gpu(case: &Case) -> bool {
+/// Calls `work` with the GPU if `UNET_ENGINE_TEST_DEVICE=cuda` asks for it.
+pub fn with_gpu<R>(work: impl FnOnce(&mut dyn Backend) -> R) -> Option<R> {
     match std::env::var("UNET_ENGINE_TEST_DEVICE").as_deref() {
-        Err(_) => return false,
+        Err(_) => return None,
         Ok("cuda") => {}
         Ok(other) => panic!("UNET_ENGINE_TEST_DEVICE={other}: expected cuda"),
     }
-    GPU.with_borrow_mut(|gpu| {
-        let gpu = gpu.get_or_insert_with(|| cuda::open(0).expect("a GPU"));
-        [Some(case), in_half(case).as_ref()].into_iter().flatten().for_each(|case| check_on("cuda", case, &mut **gpu));
-    });
-    true
+    GPU.with_borrow_mut(|gpu| Some(work(&mut **gpu.get_or_insert_with(|| cuda::open(0).expect("a GPU")))))
+}
+
+/// Runs `case` on the GPU if that is asked for, and says whether it did.
+pub fn check_on_gpu(case: &Case) -> bool {
+    let check_both = |gpu: &mut dyn Backend| {
+        [Some(case), in_half(case).as_ref()].into_iter().flatten().for_each(|case| check_on("cuda", case, gpu));
+    };
+    with_gpu(check_both).is_some()
 }
 
 /// Runs `case` on the emulated GPUs whose kernels differ for it, in f32 and, where the operation may store f16, in that.

@@ -60,6 +60,18 @@ fn aligned_images_are_streamed() {
     }
 }
 
+/// Neighbouring lanes read and write neighbouring pixels: what exceeds the least are the right neighbours' sectors.
+#[test]
+fn augmentation_reads_and_writes_side_by_side() {
+    let Some(mut backend) = emulator::open(80, 1) else { return };
+    backend.driver().trace();
+    run_case(&super::augment::unmoved(), &mut backend).unwrap();
+    for (kernel, traffic) in backend.driver().take_traffic() {
+        println!("{kernel}: {traffic:?}");
+        assert!(traffic.requests > 0 && traffic.sectors * 4 <= traffic.least_sectors * 5, "{kernel}: {traffic:?}");
+    }
+}
+
 #[test]
 fn updates_are_streamed() {
     let g = Random::new(1).symmetric([3, 3, 64, 64]);
