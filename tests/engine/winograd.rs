@@ -1,7 +1,7 @@
 //! Convolutions by Winograd's F(4x4, 3x3) beside those by definition: errors against f64 at the layers of a U-Net, and trainings.
 
-use unet_engine::backend::cpu::{self, Convolutions, Level};
 use unet_engine::backend::Session;
+use unet_engine::backend::cpu::{self, Convolutions, Level};
 use unet_engine::model::{Arch, NetworkSpec, Target, initialise};
 use unet_engine::ops::Instruction;
 use unet_engine::ops::conv2d::{Conv2d, Conv2dDataGrad, Conv2dWeightGrad};

@@ -174,13 +174,9 @@ fn bounds(picture: &crate::reference::augment::Picture<'_>, y: usize, x: usize) 
     [image, label, label]
 }
 
-/// Every output as bits, so that -0 is not 0.
-fn bits(outputs: &[Array]) -> Vec<u64> {
-    outputs.iter().flat_map(|output| output.data.iter().map(|x| x.to_bits())).collect()
-}
-
-/// Fails where a device's outputs are not the expected ones to the last bit; gives the CPU's.
+/// Fails where a device's outputs are not the expected ones to the last bit, so that -0 is not 0; gives the CPU's.
 fn check_bits(case: &Case) -> Vec<Array> {
+    let bits = |outputs: &[Array]| outputs.iter().flat_map(|o| &o.data).map(|x| x.to_bits()).collect::<Vec<_>>();
     let check_on = |device: &str, backend: &mut dyn Backend| {
         let outputs = run_case(case, backend).expect("it runs");
         assert!(bits(&outputs) == bits(&case.expected), "{}: other bits on the {device}", case.name);

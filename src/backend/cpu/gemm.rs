@@ -143,7 +143,6 @@ impl<P: Pixels> Gemm<'_, P> {
             dispatch(self.level, Task { gemm: self, pixels, blocks });
         });
     }
-
 }
 
 /// The target of column block `block`, and the block's first channel there.

@@ -88,7 +88,8 @@ impl OneWay<TAPS, IN> for Weights {
     unsafe fn apply<L: Lanes>(g: [L; TAPS]) -> [L; IN] {
         // SAFETY: the caller has the level.
         unsafe {
-            let (even, odd) = (g[2].mul_add(L::splat(0.5), g[0]).mul(L::splat(-2.0 / 3.0)), g[1].mul(L::splat(-2.0 / 3.0 * SQRT_HALF)));
+            let (even, odd) =
+                (g[2].mul_add(L::splat(0.5), g[0]).mul(L::splat(-2.0 / 3.0)), g[1].mul(L::splat(-2.0 / 3.0 * SQRT_HALF)));
             let (far_even, far_odd) =
                 (g[2].mul_add(L::splat(2.0), g[0]).mul(L::splat(1.0 / 6.0)), g[1].mul(L::splat(SQRT_2 / 6.0)));
             [g[0], even.add(odd), even.sub(odd), far_even.add(far_odd), far_even.sub(far_odd), g[2]]
@@ -104,13 +105,10 @@ impl OneWay<IN, TAPS> for WeightsGrad {
     unsafe fn apply<L: Lanes>(u: [L; IN]) -> [L; TAPS] {
         // SAFETY: the caller has the level.
         unsafe {
-            let (near, near_odd) = (u[1].add(u[2]).mul(L::splat(-2.0 / 3.0)), u[1].sub(u[2]).mul(L::splat(-2.0 / 3.0 * SQRT_HALF)));
+            let (near, near_odd) =
+                (u[1].add(u[2]).mul(L::splat(-2.0 / 3.0)), u[1].sub(u[2]).mul(L::splat(-2.0 / 3.0 * SQRT_HALF)));
             let (far, far_odd) = (u[3].add(u[4]).mul(L::splat(1.0 / 6.0)), u[3].sub(u[4]).mul(L::splat(SQRT_2 / 6.0)));
-            [
-                u[0].add(near).add(far),
-                near_odd.add(far_odd),
-                near.mul_add(L::splat(0.5), far.mul_add(L::splat(2.0), u[5])),
-            ]
+            [u[0].add(near).add(far), near_odd.add(far_odd), near.mul_add(L::splat(0.5), far.mul_add(L::splat(2.0), u[5]))]
         }
     }
 }
@@ -184,7 +182,8 @@ mod tests {
             let y: [f32; OUT] = std::array::from_fn(|_| rng.range(-1.0, 1.0));
             let g: [f32; 3] = std::array::from_fn(|_| rng.range(-1.0, 1.0));
             // SAFETY: single floats run on every CPU.
-            let (ay, atm, gg, gtm) = unsafe { (OutputGrad::apply(y), Output::apply(m), Weights::apply(g), WeightsGrad::apply(m)) };
+            let (ay, atm, gg, gtm) =
+                unsafe { (OutputGrad::apply(y), Output::apply(m), Weights::apply(g), WeightsGrad::apply(m)) };
             assert!((dot(&ay, &m) - dot(&y, &atm)).abs() < 1e-5);
             assert!((dot(&gg, &m) - dot(&g, &gtm)).abs() < 1e-5);
         }

@@ -65,7 +65,16 @@ impl Cut {
         let budget = if apart { BLOCK_BYTES } else { CHUNK_BYTES };
         let tiles = (budget / (POINTS * size_of::<f32>() * (ci + co))).clamp(16, total.max(16));
         let tiles_of_part = if apart { total.div_ceil(PARTS).next_multiple_of(tiles) } else { total };
-        Cut { ci, co, columns, zeros: ci.max(co).next_multiple_of(16), parts: total.div_ceil(tiles_of_part), tiles_of_part, tiles, apart }
+        Cut {
+            ci,
+            co,
+            columns,
+            zeros: ci.max(co).next_multiple_of(16),
+            parts: total.div_ceil(tiles_of_part),
+            tiles_of_part,
+            tiles,
+            apart,
+        }
     }
 
     /// Floats of one dU: `[point][ci][co]`.
@@ -101,7 +110,8 @@ impl WeightGrad<'_> {
         let cut = Cut::new(self.level, self.image, ci, self.channels_out);
         let copies = if cut.apart { rayon::current_num_threads() } else { 1 };
         assert!(workspace.len() >= cut.zeros + cut.parts * cut.sums() + copies * cut.scratch(), "the workspace of a gradient");
-        for (data, channels) in self.images.iter().chain([&self.dy]).zip([self.channels[0], self.channels[1], self.channels_out]) {
+        for (data, channels) in self.images.iter().chain([&self.dy]).zip([self.channels[0], self.channels[1], self.channels_out])
+        {
             assert_eq!(data.len(), self.image.pixels() * channels, "an image of {channels} channels");
         }
         assert_eq!(dw.len(), 9 * ci * self.channels_out, "a gradient of nine taps");
@@ -111,7 +121,11 @@ impl WeightGrad<'_> {
         let tiles = Tiles::new(self.image);
         let (sums, scratch) = (Shared(sums.as_mut_ptr()), Shared(scratch.as_mut_ptr()));
         let work = Work { gradient: self, cut, tiles, zeros, sums, scratch, dw: Shared(dw.as_mut_ptr()) };
-        if cut.apart { work.apart() } else { work.together() }
+        if cut.apart {
+            work.apart()
+        } else {
+            work.together()
+        }
         // A task is some rows of dw.
         let rows = 16;
         (0..ci.div_ceil(rows)).into_par_iter().for_each(|task| {
@@ -331,4 +345,3 @@ impl Kernel for CombineTask<'_> {
         }
     }
 }
-
