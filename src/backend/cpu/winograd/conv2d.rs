@@ -4,7 +4,7 @@ use super::super::gemm::{self, Target};
 use super::super::simd::{Kernel, Lanes, Level, dispatch};
 use super::product::{GROUP, product};
 use super::tiles::{Tiles, Transformed, floats, point_step, transform_patches};
-use super::transform::{IN, OUT, Output, POINTS, TAPS, Weights, both_ways};
+use super::transform::{self, IN, OUT, Output, POINTS, TAPS, Weights, both_ways};
 use crate::tape::Shape;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -238,13 +238,7 @@ impl Work<'_> {
                 // SAFETY: passed on; the pixels lie in the image, whose size is checked below, and this task alone owns them.
                 unsafe {
                     let from = products.add((place + i) * cut.columns + at);
-                    let mut m = [[L::splat(0.0); IN]; IN];
-                    for i in 0..IN {
-                        for j in 0..IN {
-                            m[i][j] = L::load(from.add((i * IN + j) * step));
-                        }
-                    }
-                    let y = both_ways::<Output, L, IN, OUT>(&m);
+                    let y = both_ways::<Output, L, IN, OUT>(&transform::load(from, step));
                     let bias = L::load(bias.as_ptr().add(at));
                     for (dy, row) in y.iter().enumerate().take(tile.height) {
                         let pixel = self.tiles.pixel(tile.n, tile.y + dy, tile.x);
@@ -278,18 +272,8 @@ impl Kernel for WeightTask<'_> {
                 // SAFETY: the caller has the level; each of the nine taps has depth x columns floats, each of the points too, and this
                 // task alone writes row k of its block.
                 unsafe {
-                    let mut g = [[L::splat(0.0); TAPS]; TAPS];
-                    for i in 0..TAPS {
-                        for j in 0..TAPS {
-                            g[i][j] = L::load(packed.as_ptr().add((i * TAPS + j) * cut.depth * cut.columns + at));
-                        }
-                    }
-                    let points = both_ways::<Weights, L, TAPS, IN>(&g);
-                    for i in 0..IN {
-                        for j in 0..IN {
-                            points[i][j].store(out.add((i * IN + j) * cut.weight_step() + at));
-                        }
-                    }
+                    let g = transform::load(packed.as_ptr().add(at), cut.depth * cut.columns);
+                    transform::store(&both_ways::<Weights, L, TAPS, IN>(&g), out.add(at), cut.weight_step());
                 }
             }
         }

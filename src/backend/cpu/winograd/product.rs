@@ -25,18 +25,19 @@ pub(super) unsafe fn product<L: Lanes, const M: usize>(
         while left > 0 {
             for k in 0..left.min(GROUP) {
                 let (u0, u1) = (L::load(u), L::load(u.add(L::N)));
-                for m in 0..M {
+                for (m, sum) in sums.iter_mut().enumerate() {
                     let value = L::splat(*v.add(m * GROUP + k));
-                    sums[m] = [value.mul_add(u0, sums[m][0]), value.mul_add(u1, sums[m][1])];
+                    *sum = [value.mul_add(u0, sum[0]), value.mul_add(u1, sum[1])];
                 }
                 u = u.add(2 * L::N);
             }
             left -= left.min(GROUP);
             v = v.wrapping_add(group_step);
         }
-        for m in 0..M {
-            sums[m][0].store(out.add(m * 2 * L::N));
-            sums[m][1].store(out.add(m * 2 * L::N + L::N));
+        // All rows, wanted or not: a number of rows that is not constant would keep the sums in memory.
+        for (m, sum) in sums.iter().enumerate() {
+            sum[0].store(out.add(m * 2 * L::N));
+            sum[1].store(out.add(m * 2 * L::N + L::N));
         }
     }
 }
@@ -64,17 +65,16 @@ pub(super) unsafe fn outer_products<L: Lanes, const M: usize>(
         let mut sums = [[L::splat(0.0); 2]; M];
         for _ in 0..n {
             let (e0, e1) = (L::load(e), L::load(e.add(L::N)));
-            for m in 0..M {
+            for (m, sum) in sums.iter_mut().enumerate() {
                 let value = L::splat(*v.add(m));
-                sums[m] = [value.mul_add(e0, sums[m][0]), value.mul_add(e1, sums[m][1])];
+                *sum = [value.mul_add(e0, sum[0]), value.mul_add(e1, sum[1])];
             }
             v = v.add(GROUP);
             e = e.add(2 * L::N);
         }
-        for m in 0..M {
-            for half in 0..2 {
+        for (m, row) in sums.iter().enumerate() {
+            for (half, sum) in row.iter().enumerate() {
                 let to = out.add(m * out_step + half * L::N);
-                let sum = sums[m][half];
                 if is_first { sum.store(to) } else { sum.add(L::load(to)).store(to) }
             }
         }

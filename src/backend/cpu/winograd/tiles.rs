@@ -1,7 +1,7 @@
 //! The tiles of an image, and how patches around them are read and transformed.
 
 use super::super::simd::Lanes;
-use super::transform::{IN, Input, OUT, OutputGrad, POINTS, both_ways};
+use super::transform::{IN, Input, OUT, OutputGrad, POINTS, both_ways, store};
 use crate::tape::Shape;
 use std::ops::Range;
 
@@ -163,12 +163,7 @@ pub(super) unsafe fn transform_patches<L: Lanes>(
 unsafe fn patch<L: Lanes>(pixels: &[*const f32; POINTS], channel: usize, to: *mut f32, step: usize) {
     // SAFETY: passed on.
     unsafe {
-        let mut d = [[L::splat(0.0); IN]; IN];
-        for i in 0..IN {
-            for j in 0..IN {
-                d[i][j] = L::load(pixels[i * IN + j].add(channel));
-            }
-        }
+        let d: [[L; IN]; IN] = gather(pixels, channel);
         store(&both_ways::<Input, L, IN, IN>(&d), to, step);
     }
 }
@@ -212,22 +207,22 @@ pub(super) unsafe fn transform_tiles<L: Lanes>(
 unsafe fn tile<L: Lanes>(pixels: &[*const f32; OUT * OUT], channel: usize, to: *mut f32, step: usize) {
     // SAFETY: passed on.
     unsafe {
-        let mut dy = [[L::splat(0.0); OUT]; OUT];
-        for i in 0..OUT {
-            for j in 0..OUT {
-                dy[i][j] = L::load(pixels[i * OUT + j].add(channel));
-            }
-        }
+        let dy: [[L; OUT]; OUT] = gather(pixels, channel);
         store(&both_ways::<OutputGrad, L, OUT, IN>(&dy), to, step);
     }
 }
 
+/// The vectors from `channel` on of A x A pixels.
 #[inline(always)]
-unsafe fn store<L: Lanes>(points: &[[L; IN]; IN], to: *mut f32, step: usize) {
-    for i in 0..IN {
-        for j in 0..IN {
-            // SAFETY: passed on.
-            unsafe { points[i][j].store(to.add((i * IN + j) * step)) };
+unsafe fn gather<L: Lanes, const A: usize>(pixels: &[*const f32], channel: usize) -> [[L; A]; A] {
+    // SAFETY: passed on.
+    unsafe {
+        let mut patch = [[L::splat(0.0); A]; A];
+        for (row, pixels) in patch.iter_mut().zip(pixels.chunks_exact(A)) {
+            for (value, pixel) in row.iter_mut().zip(pixels) {
+                *value = L::load(pixel.add(channel));
+            }
         }
+        patch
     }
 }

@@ -148,6 +148,38 @@ pub(super) unsafe fn both_ways<T: OneWay<A, B>, L: Lanes, const A: usize, const 
     }
 }
 
+/// The patch whose values lie `step` floats apart, row by row.
+///
+/// # Safety
+/// The CPU has the level of `L`, and every value is a whole vector.
+#[inline(always)]
+pub(super) unsafe fn load<L: Lanes, const A: usize>(from: *const f32, step: usize) -> [[L; A]; A] {
+    // SAFETY: passed on.
+    unsafe {
+        let mut patch = [[L::splat(0.0); A]; A];
+        for (i, row) in patch.iter_mut().enumerate() {
+            for (j, value) in row.iter_mut().enumerate() {
+                *value = L::load(from.add((i * A + j) * step));
+            }
+        }
+        patch
+    }
+}
+
+/// Writes a patch whose values lie `step` floats apart, row by row.
+///
+/// # Safety
+/// As [`load`].
+#[inline(always)]
+pub(super) unsafe fn store<L: Lanes, const A: usize>(patch: &[[L; A]; A], to: *mut f32, step: usize) {
+    for (i, row) in patch.iter().enumerate() {
+        for (j, value) in row.iter().enumerate() {
+            // SAFETY: passed on.
+            unsafe { value.store(to.add((i * A + j) * step)) };
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,7 +13,7 @@ use super::super::gemm::store_one;
 use super::super::simd::{Kernel, Lanes, Level, dispatch};
 use super::product::{GROUP, outer_products};
 use super::tiles::{Tiles, Transformed, floats, point_step, transform_patches, transform_tiles};
-use super::transform::{IN, POINTS, TAPS, WeightsGrad, both_ways};
+use super::transform::{self, IN, POINTS, TAPS, WeightsGrad, both_ways};
 use crate::tape::Shape;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -323,22 +323,18 @@ impl Kernel for CombineTask<'_> {
                 let n = L::N.min(gradient.channels_out - column);
                 // SAFETY: the caller has the level; dU's rows are padded to whole vectors; this task alone writes its rows of dw.
                 unsafe {
-                    let mut u = [[L::splat(0.0); IN]; IN];
-                    for i in 0..IN {
-                        for j in 0..IN {
-                            let at = (i * IN + j) * point_step(cut.ci, cut.co, cut.co) + row * cut.co + column;
-                            u[i][j] = L::load(sums.0.add(at));
-                            for part in 1..cut.parts {
-                                u[i][j] = u[i][j].add(L::load(sums.0.add(part * cut.sums() + at)));
-                            }
+                    let at = sums.0.add(row * cut.co + column);
+                    let step = point_step(cut.ci, cut.co, cut.co);
+                    let mut u: [[L; IN]; IN] = transform::load(at, step);
+                    for part in 1..cut.parts {
+                        let other: [[L; IN]; IN] = transform::load(at.add(part * cut.sums()), step);
+                        for (sum, value) in u.iter_mut().flatten().zip(other.iter().flatten()) {
+                            *sum = sum.add(*value);
                         }
                     }
                     let taps = both_ways::<WeightsGrad, L, IN, TAPS>(&u);
-                    for r in 0..TAPS {
-                        for s in 0..TAPS {
-                            let to = dw.0.add(((r * TAPS + s) * cut.ci + row) * gradient.channels_out + column);
-                            store_one(taps[r][s], to, n);
-                        }
+                    for (tap, value) in taps.iter().flatten().enumerate() {
+                        store_one(*value, dw.0.add((tap * cut.ci + row) * gradient.channels_out + column), n);
                     }
                 }
             }
