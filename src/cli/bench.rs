@@ -6,6 +6,7 @@ mod profile;
 mod roofline;
 
 use super::{print_json, print_line};
+use crate::backend::cpu::Machine;
 use crate::backend::{self, Session};
 use crate::error::{Error, Result};
 use crate::model::{Arch, NetworkSpec, Target, initialise};
@@ -66,7 +67,7 @@ pub(super) struct Args {
     /// Address of the random numbers.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Also print a table of operations: time, GFLOP/s, share.
+    /// Also print a table of operations: time, GFLOP/s, GB/s, part of the roof of this machine's CPU, share.
     #[arg(long)]
     profile: bool,
     /// Print one JSON object.
@@ -151,6 +152,11 @@ struct Report {
     precision: Precision,
     steps: usize,
     device: String,
+    /// The roof of this machine's CPU, where it was measured for the profile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peak_gflop_per_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peak_gb_per_s: Option<f64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     profile: Vec<profile::Row>,
 }
@@ -213,7 +219,11 @@ fn measure_network(args: &Args, what: &'static str) -> Result<Report> {
         seconds.push(start.elapsed().as_secs_f64());
     }
     seconds.sort_by(f64::total_cmp);
-    let profile = if args.profile { profile::measure(&mut session, args.steps)? } else { Vec::new() };
+    // Before the machine is measured, which takes memory of its own.
+    let peak_rss_bytes = peak_rss_bytes();
+    let on_cpu = session.backend().describe().starts_with("cpu");
+    let machine = if args.profile && on_cpu { Some(Machine::measure(args.threads)?) } else { None };
+    let profile = if args.profile { profile::measure(&mut session, args.steps, machine)? } else { Vec::new() };
     let plan = &session.plans()[0];
     let flops: u64 = (0..plan.steps().len()).map(|i| profile::flops(plan, i)).sum();
     let median = median(&seconds);
@@ -224,7 +234,7 @@ fn measure_network(args: &Args, what: &'static str) -> Result<Report> {
         step_ms_min: seconds[0] * 1e3,
         step_ms_max: seconds[seconds.len() - 1] * 1e3,
         arena_bytes: session.layout().bytes() + plan.transient_bytes(),
-        peak_rss_bytes: peak_rss_bytes(),
+        peak_rss_bytes,
         gflop_per_step: flops as f64 / 1e9,
         gflop_per_s: flops as f64 / 1e9 / median,
         arch: args.arch,
@@ -235,6 +245,8 @@ fn measure_network(args: &Args, what: &'static str) -> Result<Report> {
         precision,
         steps: args.steps,
         device: session.backend().describe(),
+        peak_gflop_per_s: machine.map(|m| m.gflop_per_s),
+        peak_gb_per_s: machine.map(|m| m.gb_per_s),
         profile,
     })
 }
@@ -292,6 +304,25 @@ fn in_proc(file: &str, key: &str) -> Option<u64> {
     kib.map(|kib| kib * 1024)
 }
 
+fn print_profile(report: &Report) -> Result<()> {
+    if let (Some(gflop), Some(gb)) = (report.peak_gflop_per_s, report.peak_gb_per_s) {
+        print_line(&format!(
+            "  roof of this machine: {gflop:.0} GFLOP/s in registers, {gb:.1} GB/s copying from memory to memory"
+        ))?;
+    }
+    print_line(&format!(
+        "\n{:<46} {:>5} {:>9} {:>9} {:>7} {:>8} {:>7}",
+        "operation", "calls", "ms", "GFLOP/s", "GB/s", "of roof", "share"
+    ))?;
+    for row in &report.profile {
+        let profile::Row { operation, calls, ms, gflop_per_s, gb_per_s, .. } = row;
+        let roof = row.of_roofline.map_or("-".into(), |r| format!("{:.0}%", r * 100.0));
+        let share = row.share * 100.0;
+        print_line(&format!("{operation:<46} {calls:>5} {ms:>9.2} {gflop_per_s:>9.1} {gb_per_s:>7.1} {roof:>8} {share:>6.1}%"))?;
+    }
+    Ok(())
+}
+
 fn print_report(report: &Report) -> Result<()> {
     let Report { what, images_per_s, step_ms_median, .. } = report;
     print_line(&format!("{what} on {}: {images_per_s:.2} images/s", report.device))?;
@@ -306,12 +337,5 @@ fn print_report(report: &Report) -> Result<()> {
     print_line(&format!("  {:.1} GFLOP a step, {:.1} GFLOP/s", report.gflop_per_step, report.gflop_per_s))?;
     let peak = report.peak_rss_bytes.map_or("unknown".into(), |bytes| format!("{} MiB", bytes >> 20));
     print_line(&format!("  arena {} MiB, peak memory {peak}", report.arena_bytes >> 20))?;
-    if !report.profile.is_empty() {
-        print_line(&format!("\n{:<52} {:>5} {:>9} {:>9} {:>7}", "operation", "calls", "ms", "GFLOP/s", "share"))?;
-    }
-    for row in &report.profile {
-        let share = row.share * 100.0;
-        print_line(&format!("{:<52} {:>5} {:>9.2} {:>9.1} {share:>6.1}%", row.operation, row.calls, row.ms, row.gflop_per_s))?;
-    }
-    Ok(())
+    if report.profile.is_empty() { Ok(()) } else { print_profile(report) }
 }

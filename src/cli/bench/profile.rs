@@ -2,6 +2,7 @@
 
 use super::median;
 use crate::backend::Session;
+use crate::backend::cpu::Machine;
 use crate::error::Result;
 use crate::plan::{Plan, Slot};
 use crate::tape::Shape;
@@ -14,11 +15,23 @@ pub(super) struct Row {
     pub calls: usize,
     pub ms: f64,
     pub gflop_per_s: f64,
+    /// Inputs and outputs, each moved once.
+    pub gb_per_s: f64,
+    /// The time that this machine's roof would take over the time taken; `None` on a GPU. Convolutions count the products of their
+    /// definition, of which Winograd's way needs a quarter: they may pass 1.
+    pub of_roofline: Option<f64>,
     pub share: f64,
 }
 
+/// Work and traffic of one line.
+#[derive(Clone, Copy, Default)]
+struct Cost {
+    flops: u64,
+    bytes: u64,
+}
+
 /// Times every step of the plan on its own, `rounds` times, and adds up those of one operation on one shape.
-pub(super) fn measure(session: &mut Session, rounds: usize) -> Result<Vec<Row>> {
+pub(super) fn measure(session: &mut Session, rounds: usize, machine: Option<Machine>) -> Result<Vec<Row>> {
     let n = session.plans()[0].steps().len();
     let mut times = vec![Vec::with_capacity(rounds); n];
     for _ in 0..rounds {
@@ -27,22 +40,26 @@ pub(super) fn measure(session: &mut Session, rounds: usize) -> Result<Vec<Row>> 
         }
     }
     let plan = &session.plans()[0];
-    let mut rows: Vec<(Row, u64)> = Vec::new();
+    let mut rows: Vec<(Row, Cost)> = Vec::new();
     for (i, times) in times.iter_mut().enumerate() {
         times.sort_by(f64::total_cmp);
         let operation = describe(plan, i);
         let known = rows.iter().position(|(row, _)| row.operation == operation).unwrap_or_else(|| {
-            rows.push((Row { operation, calls: 0, ms: 0.0, gflop_per_s: 0.0, share: 0.0 }, 0));
+            let row = Row { operation, calls: 0, ms: 0.0, gflop_per_s: 0.0, gb_per_s: 0.0, of_roofline: None, share: 0.0 };
+            rows.push((row, Cost::default()));
             rows.len() - 1
         });
         rows[known].0.calls += 1;
         rows[known].0.ms += median(times) * 1e3;
-        rows[known].1 += flops(plan, i);
+        rows[known].1.flops += flops(plan, i);
+        rows[known].1.bytes += bytes(plan, i);
     }
     let total: f64 = rows.iter().map(|(row, _)| row.ms).sum();
-    for (row, flops) in &mut rows {
+    for (row, cost) in &mut rows {
         row.share = row.ms / total;
-        row.gflop_per_s = *flops as f64 / (row.ms * 1e6);
+        row.gflop_per_s = cost.flops as f64 / (row.ms * 1e6);
+        row.gb_per_s = cost.bytes as f64 / (row.ms * 1e6);
+        row.of_roofline = machine.map(|m| (row.gflop_per_s / m.gflop_per_s).max(row.gb_per_s / m.gb_per_s));
     }
     let mut rows: Vec<Row> = rows.into_iter().map(|(row, _)| row).collect();
     rows.sort_by(|a, b| b.ms.total_cmp(&a.ms));
@@ -58,12 +75,22 @@ fn describe(plan: &Plan, step: usize) -> String {
     }
     let images = step.inputs.iter().chain(&step.outputs).map(|s| s.shape);
     let largest = images.filter(|s| s.h() > 3).max_by_key(|s| s.pixels());
-    let weights = step.inputs.iter().chain(&step.outputs).map(|s| s.shape).find(|s| (2..=3).contains(&s.h()) && s.h() == s.w());
+    let weights = match name {
+        "conv2d_weight_grad" | "conv_transpose2d_weight_grad" => Some(step.outputs[0].shape),
+        _ if name.starts_with("conv") => Some(step.inputs[0].shape),
+        _ => None,
+    };
     match (largest, weights) {
         (Some(image), Some(w)) => format!("{name} {}x{} {} -> {}", image.h(), image.w(), w.0[2], w.c()),
         (Some(image), None) => format!("{name} {}x{} {}", image.h(), image.w(), image.c()),
         (None, _) => name.into(),
     }
+}
+
+/// Bytes of a step's inputs and outputs.
+fn bytes(plan: &Plan, step: usize) -> u64 {
+    let step = &plan.steps()[step];
+    step.inputs.iter().chain(&step.outputs).map(|s| s.bytes() as u64).sum()
 }
 
 /// Floating-point operations of one step of a plan.
