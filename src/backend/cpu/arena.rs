@@ -28,8 +28,11 @@ const HUGE_PAGE: usize = 2 << 20;
 
 impl Bytes {
     fn layout(len: usize) -> Option<Layout> {
-        let align = if len >= HUGE_PAGE { HUGE_PAGE } else { ALIGNMENT };
-        Layout::from_size_align(len.max(ALIGNMENT), align).ok()
+        match len {
+            // Whole pages, so that the last one is a huge one too.
+            HUGE_PAGE.. => Layout::from_size_align(len.checked_next_multiple_of(HUGE_PAGE)?, HUGE_PAGE).ok(),
+            _ => Layout::from_size_align(len.max(ALIGNMENT), ALIGNMENT).ok(),
+        }
     }
 
     fn zeroed(len: usize) -> Result<Bytes> {
@@ -52,8 +55,8 @@ impl Bytes {
 #[cfg(target_os = "linux")]
 fn ask_for_huge_pages(start: NonNull<u8>, len: usize) {
     if len >= HUGE_PAGE {
-        // SAFETY: the range is allocated and starts at a page; the advice changes no contents.
-        unsafe { libc::madvise(start.as_ptr().cast(), len, libc::MADV_HUGEPAGE) };
+        // SAFETY: whole pages that were allocated; the advice changes no contents.
+        unsafe { libc::madvise(start.as_ptr().cast(), len.next_multiple_of(HUGE_PAGE), libc::MADV_HUGEPAGE) };
     }
 }
 
@@ -240,6 +243,17 @@ mod tests {
         let mut operands = arena.operands(&plan);
         assert!(operands.input(0).as_ptr().addr().is_multiple_of(ALIGNMENT));
         assert!(operands.output(0).iter().all(|&x| x == 0.0));
+    }
+
+    #[test]
+    fn large_regions_lie_on_huge_pages() {
+        for len in [HUGE_PAGE - 64, HUGE_PAGE, 2 * HUGE_PAGE + 64] {
+            let bytes = Bytes::zeroed(len).unwrap();
+            assert!(len < HUGE_PAGE || bytes.start.addr().get().is_multiple_of(HUGE_PAGE));
+            // SAFETY: `len` bytes are there.
+            assert!(unsafe { std::slice::from_raw_parts(bytes.start.as_ptr(), bytes.len) }.iter().all(|b| *b == 0));
+        }
+        assert!(Bytes::zeroed(usize::MAX).is_err());
     }
 
     #[test]

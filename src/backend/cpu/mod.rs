@@ -39,6 +39,7 @@ use arena::{Arena, Operands};
 pub use machine::Machine;
 use pool::Pool;
 pub use simd::Level;
+use std::env::VarError;
 use std::time::Instant;
 
 /// The environment variable that chooses how convolutions are computed: [`Convolutions`].
@@ -60,9 +61,9 @@ impl Convolutions {
     /// If the variable has another value.
     pub fn choose() -> Result<Convolutions> {
         match std::env::var(CONVOLUTIONS_VARIABLE).as_deref() {
-            Err(_) | Ok("winograd") => Ok(Convolutions::Winograd),
+            Err(VarError::NotPresent) | Ok("winograd") => Ok(Convolutions::Winograd),
             Ok("direct") => Ok(Convolutions::Direct),
-            Ok(other) => Err(Error::usage(format!("{CONVOLUTIONS_VARIABLE}={other} names no way to compute convolutions"))
+            other => Err(Error::usage(format!("{CONVOLUTIONS_VARIABLE}={other:?} names no way to compute convolutions"))
                 .remedy("use direct or winograd")),
         }
     }
@@ -108,7 +109,8 @@ impl Backend for Cpu {
     }
 
     fn architecture(&self) -> String {
-        self.settings.level.name().into()
+        let way = if self.settings.winograd { "winograd" } else { "direct" };
+        format!("{}, {way}", self.settings.level.name())
     }
 
     fn workspace_bytes(&self, instruction: &Instruction, inputs: &[Shape], _outputs: &[Shape]) -> usize {

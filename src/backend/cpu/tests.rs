@@ -101,7 +101,7 @@ fn term(sum: &mut (f64, f64), a: f32, b: f32) {
 }
 
 /// [n, h, w, c0, c1, co, kernel]
-const CONVOLUTIONS: [[usize; 7]; 17] = [
+const CONVOLUTIONS: [[usize; 7]; 20] = [
     [1, 1, 1, 1, 0, 1, 3],
     [1, 1, 1, 3, 0, 17, 1],
     [3, 5, 7, 1, 0, 8, 3],
@@ -121,6 +121,9 @@ const CONVOLUTIONS: [[usize; 7]; 17] = [
     [1, 4, 4, 16, 16, 64, 3],
     [1, 6, 9, 80, 33, 100, 3],
     [3, 13, 22, 65, 0, 130, 3],
+    [1, 3, 7, 19, 0, 16, 3],
+    [2, 2, 4, 16, 0, 18, 3],
+    [1, 12, 12, 160, 0, 192, 3],
 ];
 
 fn conv_inputs([n, h, w, c0, c1, co, k]: [usize; 7]) -> (Tensor, Tensor, Tensor, Tensor) {

@@ -2,6 +2,7 @@
 
 use super::super::gemm::{self, Target};
 use super::super::simd::{Kernel, Lanes, Level, dispatch};
+use super::own_place;
 use super::product::{GROUP, product};
 use super::tiles::{Tiles, Transformed, floats, point_step, transform_patches};
 use super::transform::{self, IN, OUT, Output, POINTS, TAPS, Weights, both_ways};
@@ -9,12 +10,14 @@ use crate::tape::Shape;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Bytes of transformed weights up to which they stay in a level-2 cache beside a block of tiles.
-const RESIDENT_WEIGHTS: usize = 1 << 20;
+/// Bytes of transformed weights up to which every thread reads all of them for each block of tiles.
+const RESIDENT_WEIGHTS: usize = 3 << 20;
 /// Bytes of transformed patches and products of a block of tiles.
 const BLOCK_BYTES: usize = 1 << 19;
 /// Bytes of transformed patches and products of a chunk that threads share; few in tests, which then see several chunks.
-const CHUNK_BYTES: usize = if cfg!(test) { 1 << 20 } else { 48 << 20 };
+const CHUNK_BYTES: usize = if cfg!(test) { 1 << 20 } else { 12 << 20 };
+/// Blocks that even a small image is cut into.
+const MIN_BLOCKS: usize = 16;
 /// Tiles that a task transforms where threads share the lines.
 const SHARED_TILES: usize = 16;
 
@@ -54,7 +57,9 @@ impl Cut {
         let budget = if apart { BLOCK_BYTES } else { CHUNK_BYTES };
         let rows = level.tile_rows();
         let tiles = budget / (POINTS * size_of::<f32>() * (depth + products)) / rows * rows;
-        let tiles = tiles.max(2 * rows).min(Tiles::new(image).len().next_multiple_of(rows));
+        let total = Tiles::new(image).len();
+        let most = if apart { total.div_ceil(MIN_BLOCKS) } else { total };
+        let tiles = tiles.max(2 * rows).min(most.next_multiple_of(rows));
         Cut { depth, columns, column_blocks, tiles, apart }
     }
 
@@ -89,18 +94,6 @@ pub(in super::super) fn workspace(level: Level, threads: usize, image: Shape, de
     (cut.weights() + cut.scratch() * if cut.apart { threads } else { 1 }) * size_of::<f32>()
 }
 
-/// Parts of the workspace that tasks write at places of their own.
-#[derive(Clone, Copy)]
-struct Scratch {
-    weights: *mut f32,
-    rest: *mut f32,
-}
-
-// SAFETY: each use says which places a task owns.
-unsafe impl Send for Scratch {}
-// SAFETY: as above.
-unsafe impl Sync for Scratch {}
-
 impl Convolution<'_> {
     /// Computes all targets; `workspace` has the floats that [`workspace`] asks for.
     pub fn run(&self, workspace: &mut [f32]) {
@@ -120,7 +113,8 @@ impl Convolution<'_> {
             convolution: self,
             cut,
             tiles: Tiles::new(self.image),
-            scratch: Scratch { weights: weights.as_mut_ptr(), rest: rest.as_mut_ptr() },
+            weights: weights.as_mut_ptr(),
+            scratch: rest.as_mut_ptr(),
         };
         work.transform_weights();
         if cut.apart { work.apart() } else { work.together() }
@@ -132,10 +126,13 @@ struct Work<'a> {
     convolution: &'a Convolution<'a>,
     cut: Cut,
     tiles: Tiles,
-    scratch: Scratch,
+    /// U.
+    weights: *mut f32,
+    /// Patches and products: of each thread, or of all.
+    scratch: *mut f32,
 }
 
-// SAFETY: the targets are written at distinct places by distinct tasks.
+// SAFETY: targets, weights and scratch are written at distinct places by distinct tasks, and read after a join.
 unsafe impl Sync for Work<'_> {}
 
 impl Work<'_> {
@@ -155,9 +152,7 @@ impl Work<'_> {
         let total = self.tiles.len();
         (0..total.div_ceil(self.cut.tiles)).into_par_iter().for_each(|block| {
             let tiles = block * self.cut.tiles..((block + 1) * self.cut.tiles).min(total);
-            // One scratch a thread: whoever works on it finishes before the thread takes its next block.
-            let thread = rayon::current_thread_index().expect("kernels run inside the pool");
-            let scratch = self.scratch.rest.wrapping_add(thread * self.cut.scratch());
+            let scratch = self.scratch.wrapping_add(own_place() * self.cut.scratch());
             dispatch(self.convolution.level, BlockTask { work: *self, tiles, scratch });
         });
     }
@@ -165,7 +160,6 @@ impl Work<'_> {
     /// All threads work on one line at a time.
     fn together(&self) {
         let (level, total) = (self.convolution.level, self.tiles.len());
-        let products = Scratch { rest: self.scratch.rest.wrapping_add(self.cut.patches()), ..self.scratch };
         for first in (0..total).step_by(self.cut.tiles) {
             let chunk = first..(first + self.cut.tiles).min(total);
             let groups = chunk.len().div_ceil(SHARED_TILES);
@@ -178,14 +172,21 @@ impl Work<'_> {
                 dispatch(level, PatchTask { work: *self, tiles, place });
             });
             (0..self.cut.column_blocks * POINTS).into_par_iter().for_each(|task| {
-                dispatch(level, ProductTask { work: *self, task, products, n_tiles: chunk.len() });
+                // Point by point: its patches stay in a level-2 cache while the weights of all blocks pass.
+                let (point, block) = (task / self.cut.column_blocks, task % self.cut.column_blocks);
+                dispatch(level, ProductTask { work: *self, point, block, n_tiles: chunk.len() });
             });
             (0..groups * self.cut.column_blocks).into_par_iter().for_each(|task| {
                 let (place, tiles) = group(task / self.cut.column_blocks);
                 let block = task % self.cut.column_blocks;
-                dispatch(level, OutputTask { work: *self, tiles, place, block, products });
+                dispatch(level, OutputTask { work: *self, tiles, place, block });
             });
         }
+    }
+
+    /// Where the products of a column block lie if threads share the lines.
+    fn products(&self, block: usize) -> *mut f32 {
+        self.scratch.wrapping_add(self.cut.patches() + block * self.cut.products())
     }
 
     /// The transformed patches of `tiles`, from tile `place` of `patches` on.
@@ -213,7 +214,7 @@ impl Work<'_> {
         n_tiles: usize,
     ) {
         let cut = self.cut;
-        let weights = self.scratch.weights.wrapping_add((block * POINTS + point) * cut.weight_step()).cast_const();
+        let weights = self.weights.wrapping_add((block * POINTS + point) * cut.weight_step()).cast_const();
         let patches = Transformed::new(patches, cut.tiles, cut.depth, GROUP);
         let products = Transformed::new(products, cut.tiles, cut.columns, cut.columns);
         for first in (0..n_tiles).step_by(M) {
@@ -233,8 +234,8 @@ impl Work<'_> {
         let step = point_step(cut.tiles, cut.columns, cut.columns);
         for (i, index) in tiles.enumerate() {
             let tile = self.tiles.at(index);
-            for vector in 0..2 {
-                let (at, n) = (vector * L::N, valid.saturating_sub(vector * L::N).min(L::N));
+            for vector in 0..valid.div_ceil(L::N) {
+                let (at, n) = (vector * L::N, (valid - vector * L::N).min(L::N));
                 // SAFETY: passed on; the pixels lie in the image, whose size is checked below, and this task alone owns them.
                 unsafe {
                     let from = products.add((place + i) * cut.columns + at);
@@ -266,7 +267,7 @@ impl Kernel for WeightTask<'_> {
     unsafe fn run<L: Lanes>(self) {
         let cut = self.work.cut;
         let packed = &self.work.convolution.packed[self.block * 9 * cut.depth * cut.columns..][..9 * cut.depth * cut.columns];
-        let out = self.work.scratch.weights.wrapping_add(self.block * POINTS * cut.weight_step());
+        let out = self.work.weights.wrapping_add(self.block * POINTS * cut.weight_step());
         for k in self.depth {
             for at in [k * cut.columns, k * cut.columns + L::N] {
                 // SAFETY: the caller has the level; each of the nine taps has depth x columns floats, each of the points too, and this
@@ -330,28 +331,24 @@ impl Kernel for PatchTask<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
         // SAFETY: passed on; this task alone writes its tiles.
-        unsafe { self.work.patches::<L>(self.tiles, self.work.scratch.rest, self.place) }
+        unsafe { self.work.patches::<L>(self.tiles, self.work.scratch, self.place) }
     }
 }
 
 /// M of one point and one column block, for all tiles of a chunk.
 struct ProductTask<'a> {
     work: Work<'a>,
-    task: usize,
-    products: Scratch,
+    point: usize,
+    block: usize,
     n_tiles: usize,
 }
 
 impl ProductTask<'_> {
     #[inline(always)]
     unsafe fn rows<L: Lanes, const M: usize>(self) {
-        let (block, point) = (self.task / POINTS, self.task % POINTS);
-        let products = self.products.rest.wrapping_add(block * self.work.cut.products());
+        let ProductTask { work, point, block, n_tiles } = self;
         // SAFETY: passed on; this task alone writes the products of its point and block.
-        unsafe {
-            let patches = self.work.scratch.rest;
-            self.work.product::<L, M>((block, point), patches, products, self.n_tiles);
-        }
+        unsafe { work.product::<L, M>((block, point), work.scratch, work.products(block), n_tiles) }
     }
 }
 
@@ -375,13 +372,12 @@ struct OutputTask<'a> {
     tiles: Range<usize>,
     place: usize,
     block: usize,
-    products: Scratch,
 }
 
 impl Kernel for OutputTask<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        let products = self.products.rest.wrapping_add(self.block * self.work.cut.products());
+        let products = self.work.products(self.block);
         // SAFETY: passed on; this task alone writes the channels of its block in its tiles.
         unsafe { self.work.outputs::<L>(self.tiles, self.place, self.block, products) }
     }

@@ -98,11 +98,6 @@ pub(super) struct Transformed {
     pub point_step: usize,
 }
 
-// SAFETY: tasks write distinct tiles, and read only after a join.
-unsafe impl Send for Transformed {}
-// SAFETY: as above.
-unsafe impl Sync for Transformed {}
-
 impl Transformed {
     /// Room for `tiles` tiles of `channels` channels from `start` on.
     pub fn new(start: *mut f32, tiles: usize, channels: usize, group: usize) -> Transformed {
@@ -143,16 +138,20 @@ pub(super) unsafe fn transform_patches<L: Lanes>(
     (place, from): (usize, usize),
 ) {
     assert!(zeros.len() >= channels, "zeros for all channels");
-    // Vectors that leave their group are taken apart.
-    let whole = if from.is_multiple_of(L::N) { channels / L::N * L::N } else { 0 };
+    if channels == 0 {
+        return;
+    }
+    // Vectors begin where none leaves its group.
+    let head = (from.next_multiple_of(L::N) - from).min(channels);
+    let whole = head + (channels - head) / L::N * L::N;
     for (i, index) in range.enumerate() {
         let pixels = tiles.patch(tiles.at(index), data, channels, zeros);
         // SAFETY: every pointer has `channels` floats behind it; the rest is passed on.
         unsafe {
-            for c in (0..whole).step_by(L::N) {
+            for c in (head..whole).step_by(L::N) {
                 patch::<L>(&pixels, c, out.at(0, place + i, from + c), out.point_step);
             }
-            for c in whole..channels {
+            for c in (0..head).chain(whole..channels) {
                 patch::<f32>(&pixels, c, out.at(0, place + i, from + c), out.point_step);
             }
         }

@@ -185,7 +185,7 @@ mod tests {
     use super::*;
     use crate::random::{Philox, Purpose};
 
-    /// Exact in f64 up to rounding: the transforms, read off as matrices by unit vectors, give the correlation.
+    /// The transforms give the correlation, up to rounding.
     #[test]
     fn four_outputs_of_three_taps() {
         let mut rng = Philox::new(5, 0, 0, Purpose::Bench);

@@ -11,6 +11,7 @@
 
 use super::super::gemm::store_one;
 use super::super::simd::{Kernel, Lanes, Level, dispatch};
+use super::own_place;
 use super::product::{GROUP, outer_products};
 use super::tiles::{Tiles, Transformed, floats, point_step, transform_patches, transform_tiles};
 use super::transform::{self, IN, POINTS, TAPS, WeightsGrad, both_ways};
@@ -20,12 +21,14 @@ use std::ops::Range;
 
 /// Bytes of dU up to which parts have sums of their own.
 const RESIDENT_SUMS: usize = 1 << 20;
-/// Parts that tiles are cut into where they have.
-const PARTS: usize = 32;
+/// Most parts that tiles are cut into where they have; few in tests, which then see parts of several blocks.
+const PARTS: usize = if cfg!(test) { 3 } else { 32 };
+/// Fewest tiles of a part.
+const MIN_TILES: usize = 16;
 /// Bytes of V and E of a block of tiles.
-const BLOCK_BYTES: usize = 3 << 18;
+const BLOCK_BYTES: usize = if cfg!(test) { 1 << 17 } else { 3 << 18 };
 /// Bytes of V and E of a chunk that threads share; few in tests, which then see several chunks.
-const CHUNK_BYTES: usize = if cfg!(test) { 1 << 20 } else { 48 << 20 };
+const CHUNK_BYTES: usize = if cfg!(test) { 1 << 20 } else { 12 << 20 };
 /// Tiles that a task transforms where threads share the lines.
 const SHARED_TILES: usize = 16;
 
@@ -49,7 +52,6 @@ struct Cut {
     columns: usize,
     zeros: usize,
     parts: usize,
-    tiles_of_part: usize,
     /// Tiles of a block or of a chunk.
     tiles: usize,
     /// Whether parts have sums of their own.
@@ -64,17 +66,8 @@ impl Cut {
         let apart = POINTS * ci * co * size_of::<f32>() <= RESIDENT_SUMS;
         let budget = if apart { BLOCK_BYTES } else { CHUNK_BYTES };
         let tiles = (budget / (POINTS * size_of::<f32>() * (ci + co))).clamp(16, total.max(16));
-        let tiles_of_part = if apart { total.div_ceil(PARTS).next_multiple_of(tiles) } else { total };
-        Cut {
-            ci,
-            co,
-            columns,
-            zeros: ci.max(co).next_multiple_of(16),
-            parts: total.div_ceil(tiles_of_part),
-            tiles_of_part,
-            tiles,
-            apart,
-        }
+        let parts = if apart { (total / MIN_TILES).clamp(1, PARTS) } else { 1 };
+        Cut { ci, co, columns, zeros: ci.max(co).next_multiple_of(16), parts, tiles, apart }
     }
 
     /// Floats of one dU: `[point][ci][co]`.
@@ -126,12 +119,7 @@ impl WeightGrad<'_> {
         } else {
             work.together()
         }
-        // A task is some rows of dw.
-        let rows = 16;
-        (0..ci.div_ceil(rows)).into_par_iter().for_each(|task| {
-            let rows = task * rows..((task + 1) * rows).min(ci);
-            dispatch(self.level, CombineTask { work: &work, rows });
-        });
+        (0..ci).into_par_iter().for_each(|row| dispatch(self.level, CombineTask { work: &work, row }));
     }
 }
 
@@ -149,8 +137,7 @@ impl Work<'_> {
     /// Each thread sums the tiles of a part.
     fn apart(&self) {
         (0..self.cut.parts).into_par_iter().for_each(|part| {
-            let thread = rayon::current_thread_index().expect("kernels run inside the pool");
-            let scratch = self.scratch.0.wrapping_add(thread * self.cut.scratch());
+            let scratch = self.scratch.0.wrapping_add(own_place() * self.cut.scratch());
             dispatch(self.gradient.level, PartTask { work: self, part, scratch });
         });
     }
@@ -259,9 +246,12 @@ impl Kernel for PartTask<'_> {
         let PartTask { work, part, scratch } = self;
         let cut = work.cut;
         let sums = work.sums.0.wrapping_add(part * cut.sums());
-        let tiles = part * cut.tiles_of_part..((part + 1) * cut.tiles_of_part).min(work.tiles.len());
-        for first in tiles.clone().step_by(cut.tiles) {
-            let block = first..(first + cut.tiles).min(tiles.end);
+        let total = work.tiles.len();
+        let tiles = part * total / cut.parts..(part + 1) * total / cut.parts;
+        // Blocks of nearly one size.
+        let step = tiles.len().div_ceil(tiles.len().div_ceil(cut.tiles));
+        for first in tiles.clone().step_by(step) {
+            let block = first..(first + step).min(tiles.end);
             // SAFETY: passed on; scratch and sums are this task's own.
             unsafe {
                 work.transform::<L>(block.clone(), scratch, 0);
@@ -308,34 +298,33 @@ impl Kernel for ProductTask<'_> {
     }
 }
 
-/// dw for some input channels: the parts' sums, transformed.
+/// dw for one input channel: the parts' sums, transformed.
 struct CombineTask<'a> {
     work: &'a Work<'a>,
-    rows: Range<usize>,
+    row: usize,
 }
 
 impl Kernel for CombineTask<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
         let Work { gradient, cut, sums, dw, .. } = *self.work;
-        for row in self.rows {
-            for column in (0..gradient.channels_out).step_by(L::N) {
-                let n = L::N.min(gradient.channels_out - column);
-                // SAFETY: the caller has the level; dU's rows are padded to whole vectors; this task alone writes its rows of dw.
-                unsafe {
-                    let at = sums.0.add(row * cut.co + column);
-                    let step = point_step(cut.ci, cut.co, cut.co);
-                    let mut u: [[L; IN]; IN] = transform::load(at, step);
-                    for part in 1..cut.parts {
-                        let other: [[L; IN]; IN] = transform::load(at.add(part * cut.sums()), step);
-                        for (sum, value) in u.iter_mut().flatten().zip(other.iter().flatten()) {
-                            *sum = sum.add(*value);
-                        }
+        let row = self.row;
+        for column in (0..gradient.channels_out).step_by(L::N) {
+            let n = L::N.min(gradient.channels_out - column);
+            // SAFETY: the caller has the level; dU's rows are padded to whole vectors; this task alone writes its rows of dw.
+            unsafe {
+                let at = sums.0.add(row * cut.co + column);
+                let step = point_step(cut.ci, cut.co, cut.co);
+                let mut u: [[L; IN]; IN] = transform::load(at, step);
+                for part in 1..cut.parts {
+                    let other: [[L; IN]; IN] = transform::load(at.add(part * cut.sums()), step);
+                    for (sum, value) in u.iter_mut().flatten().zip(other.iter().flatten()) {
+                        *sum = sum.add(*value);
                     }
-                    let taps = both_ways::<WeightsGrad, L, IN, TAPS>(&u);
-                    for (tap, value) in taps.iter().flatten().enumerate() {
-                        store_one(*value, dw.0.add((tap * cut.ci + row) * gradient.channels_out + column), n);
-                    }
+                }
+                let taps = both_ways::<WeightsGrad, L, IN, TAPS>(&u);
+                for (tap, value) in taps.iter().flatten().enumerate() {
+                    store_one(*value, dw.0.add((tap * cut.ci + row) * gradient.channels_out + column), n);
                 }
             }
         }
