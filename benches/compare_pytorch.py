@@ -2,15 +2,18 @@
 """Times unet-engine beside PyTorch on one machine, runs alternating, and prints medians and ratios.
 
 usage: compare_pytorch.py [--engine PATH] [--torch-script PATH] [--python PATH] [--what step|infer] [--rounds 3] [--steps 5]
-       [--arch standard] [--base 32] [--size 256] [--batch 4] [--json]
+       [--arch standard] [--base 32] [--size 256] [--batch 4] [--compile] [--bf16] [--avx2] [--json]
 
-A round is one run each of: unet-engine, PyTorch contiguous, unet-engine, PyTorch channels_last. A ratio is taken between
-neighbouring runs, so that a slow phase of the machine falls on both; the median of all rounds is printed. Next to wall time it
-gives CPU seconds per step (user and system, start included on both sides), which other load on the machine disturbs less.
+PyTorch runs eagerly in f32, contiguous and channels_last; --compile adds torch.compile, --bf16 adds bfloat16, together all eight.
+unet-engine computes in f32 throughout. --avx2 keeps both sides to AVX2. A round is one run each of unet-engine and PyTorch for every
+variant in turn. A ratio is taken between neighbouring runs, so that a slow phase of the machine falls on both; the median of all
+rounds is printed. Next to wall time it gives CPU seconds per step (user and system, start included on both sides), which other
+load on the machine disturbs less. The last lines are the smallest ratios: over PyTorch at its best.
 """
 import argparse, json, os, pathlib, resource, statistics, subprocess, sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+AVX2 = {"engine": {"UNET_ENGINE_SIMD": "avx2"}, "torch": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}}
 
 
 def arguments():
@@ -22,14 +25,15 @@ def arguments():
     parser.add_argument("--arch", default="standard")
     for name, value in dict(rounds=3, steps=5, base=32, size=256, batch=4).items():
         parser.add_argument("--" + name, type=int, default=value)
-    parser.add_argument("--json", action="store_true")
+    for name in ("compile", "bf16", "avx2", "json"):
+        parser.add_argument("--" + name, action="store_true")
     return parser.parse_args()
 
 
-def run(command):
+def run(command, environment):
     """The JSON object that a command prints, with the CPU seconds that it took."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment})
     if done.returncode != 0:
         sys.exit(f"failed with {done.returncode}: {' '.join(command)}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -39,12 +43,30 @@ def run(command):
 
 
 def commands(a):
+    """The engine's command, and PyTorch's by variant."""
     network = ["--base", str(a.base), "--size", str(a.size), "--batch", str(a.batch), "--steps", str(a.steps)]
     engine = [a.engine, "bench", a.what, "--arch", a.arch, "--device", "cpu", "--json"] + network
     torch = [a.python, a.torch_script, "--variant", a.arch, "--device", "cpu", "--warmup", "2"] + network
     if a.what == "infer":
         torch.append("--infer")
-    return engine, {"contiguous": torch, "channels_last": torch + ["--channels-last"]}
+    variants = {}
+    for mode in ["eager"] + ["compile"] * a.compile:
+        for dtype in ["fp32"] + ["bf16"] * a.bf16:
+            for layout in ["contiguous", "channels_last"]:
+                flags = ["--compile"] * (mode == "compile") + ["--channels-last"] * (layout == "channels_last")
+                variants[f"{mode} {dtype} {layout}"] = torch + ["--dtype", dtype] + flags
+    return engine, variants
+
+
+def summary(runs):
+    """Medians over the rounds of one variant."""
+    middle = lambda value: statistics.median(value(o, t) for o, t in runs)
+    return dict(
+        engine_images_per_s=middle(lambda o, t: o["images_per_s"]), torch_images_per_s=middle(lambda o, t: t["images_per_s"]),
+        ratio=middle(lambda o, t: o["images_per_s"] / t["images_per_s"]),
+        ratios=[o["images_per_s"] / t["images_per_s"] for o, t in runs],
+        cpu_s_ratio=middle(lambda o, t: t["cpu_s"] / o["cpu_s"]),
+        engine_peak_rss_bytes=middle(lambda o, t: o["peak_rss_bytes"]), torch_peak_rss_bytes=middle(lambda o, t: t["peak_rss_bytes"]))
 
 
 def main():
@@ -52,31 +74,31 @@ def main():
     for path in (a.engine, a.torch_script):
         if not os.path.exists(path):
             sys.exit(f"{path} does not exist; build with `cargo build --release`, or give --engine and --torch-script")
-    engine, torch = commands(a)
-    pairs = {layout: [] for layout in torch}
+    engine, variants = commands(a)
+    environment = AVX2 if a.avx2 else {"engine": {}, "torch": {}}
+    pairs = {variant: [] for variant in variants}
     for number in range(a.rounds):
-        for layout, command in torch.items():
-            ours, theirs = run(engine), run(command)
-            pairs[layout].append((ours, theirs))
-            print(f"round {number + 1} {layout}: unet-engine {ours['images_per_s']:.2f}, PyTorch {theirs['images_per_s']:.2f} images/s",
+        for variant, command in variants.items():
+            ours, theirs = run(engine, environment["engine"]), run(command, environment["torch"])
+            pairs[variant].append((ours, theirs))
+            print(f"round {number + 1} {variant}: unet-engine {ours['images_per_s']:.2f}, PyTorch {theirs['images_per_s']:.2f} images/s",
                   file=sys.stderr)
-    report = dict(what=a.what, arch=a.arch, base=a.base, size=a.size, batch=a.batch, rounds=a.rounds, steps=a.steps, layouts={})
-    for layout, runs in pairs.items():
-        middle = lambda value: statistics.median(value(o, t) for o, t in runs)
-        report["layouts"][layout] = dict(
-            engine_images_per_s=middle(lambda o, t: o["images_per_s"]), torch_images_per_s=middle(lambda o, t: t["images_per_s"]),
-            ratio=middle(lambda o, t: o["images_per_s"] / t["images_per_s"]),
-            ratios=[o["images_per_s"] / t["images_per_s"] for o, t in runs],
-            cpu_s_ratio=middle(lambda o, t: t["cpu_s"] / o["cpu_s"]),
-            engine_peak_rss_bytes=middle(lambda o, t: o["peak_rss_bytes"]), torch_peak_rss_bytes=middle(lambda o, t: t["peak_rss_bytes"]))
+    rows = {variant: summary(runs) for variant, runs in pairs.items()}
+    best = {"eager": min(row["ratio"] for variant, row in rows.items() if variant.startswith("eager")),
+            "all": min(row["ratio"] for row in rows.values())}
+    device = next(iter(pairs.values()))[0][0]["device"]
+    report = dict(what=a.what, arch=a.arch, base=a.base, size=a.size, batch=a.batch, rounds=a.rounds, steps=a.steps, avx2=a.avx2,
+                  device=device, variants=rows, smallest_ratio=best)
     if a.json:
         print(json.dumps(report, indent=2))
         return
-    print(f"{'PyTorch layout':16} {'ours img/s':>10} {'PyTorch':>10} {'ratio':>7} {'from':>6} {'to':>6} {'CPU time':>9} {'peak MiB':>16}")
-    for layout, row in report["layouts"].items():
-        peaks = f"{row['engine_peak_rss_bytes'] >> 20} : {row['torch_peak_rss_bytes'] >> 20}"
-        print(f"{layout:16} {row['engine_images_per_s']:10.2f} {row['torch_images_per_s']:10.2f} {row['ratio']:7.2f} "
+    print(f"{a.what} {a.arch}, base {a.base}, {a.size}x{a.size}, batch {a.batch}, on {device}")
+    print(f"{'PyTorch':28} {'ours img/s':>10} {'PyTorch':>10} {'ratio':>7} {'from':>6} {'to':>6} {'CPU time':>9} {'peak MiB':>16}")
+    for variant, row in rows.items():
+        peaks = f"{int(row['engine_peak_rss_bytes']) >> 20} : {int(row['torch_peak_rss_bytes']) >> 20}"
+        print(f"{variant:28} {row['engine_images_per_s']:10.2f} {row['torch_images_per_s']:10.2f} {row['ratio']:7.2f} "
               f"{min(row['ratios']):6.2f} {max(row['ratios']):6.2f} {row['cpu_s_ratio']:9.2f} {peaks:>16}")
+    print(f"over the best of eager: {best['eager']:.2f}; over the best of all: {best['all']:.2f}")
 
 
 if __name__ == "__main__":
