@@ -19,11 +19,14 @@ pub enum Device {
 
 impl Device {
     /// What [`open`] opens: the device itself, or what `auto` stands for on this machine.
-    pub fn resolve(self) -> Device {
+    ///
+    /// # Errors
+    /// If the environment wishes for a GPU's kernels that cannot be had (`UNET_ENGINE_CUDA_ARCH`). A missing GPU is none: `auto` is the
+    /// CPU then.
+    pub fn resolve(self) -> Result<Device> {
         match self {
-            Device::Auto if is_usable(0) => Device::Cuda(0),
-            Device::Auto => Device::Cpu,
-            device => device,
+            Device::Auto => Ok(if is_usable(0)? { Device::Cuda(0) } else { Device::Cpu }),
+            device => Ok(device),
         }
     }
 }
@@ -51,7 +54,8 @@ impl std::str::FromStr for Device {
 /// As [`open`].
 pub fn check(name: &str) -> Result<()> {
     match name.parse()? {
-        Device::Auto | Device::Cpu => Ok(()),
+        Device::Auto => Device::Auto.resolve().map(drop),
+        Device::Cpu => Ok(()),
         // Opening a GPU takes a fraction of a second, and says all that can be wrong.
         Device::Cuda(_) | Device::Emulator(_) => open(name, 1).map(drop),
     }
@@ -60,18 +64,18 @@ pub fn check(name: &str) -> Result<()> {
 /// The precision in which the device called `name` trains where none is asked for: f32 on the CPU, which has no other.
 ///
 /// # Errors
-/// If the name is that of no device.
+/// If the name is that of no device, or as [`Device::resolve`].
 pub fn default_precision(name: &str) -> Result<Precision> {
-    let device = name.parse::<Device>()?.resolve();
+    let device = name.parse::<Device>()?.resolve()?;
     Ok(if device == Device::Cpu { Precision::F32 } else { Precision::Mixed })
 }
 
 /// Whether the device called `name` can train in this precision, before anything slow is begun.
 ///
 /// # Errors
-/// If it cannot, or if the name is that of no device.
+/// If it cannot, if the name is that of no device, or as [`Device::resolve`].
 pub fn check_precision(name: &str, precision: Precision) -> Result<()> {
-    if precision == Precision::Mixed && name.parse::<Device>()?.resolve() == Device::Cpu {
+    if precision == Precision::Mixed && name.parse::<Device>()?.resolve()? == Device::Cpu {
         return Err(Error::device(format!("--precision mixed needs a CUDA device, and --device {name} is the CPU here"))
             .remedy("use --precision f32, or --device cuda on a machine with an NVIDIA GPU"));
     }
@@ -81,9 +85,9 @@ pub fn check_precision(name: &str, precision: Precision) -> Result<()> {
 /// Opens the device called `name`; a CPU with `threads` threads (0: as many as cores).
 ///
 /// # Errors
-/// If there is no such device. An explicit GPU never falls back to the CPU.
+/// If there is no such device, or as [`Device::resolve`]. An explicit GPU never falls back to the CPU.
 pub fn open(name: &str, threads: usize) -> Result<Box<dyn Backend>> {
-    match name.parse::<Device>()?.resolve() {
+    match name.parse::<Device>()?.resolve()? {
         Device::Auto | Device::Cpu => cpu::open(threads),
         Device::Cuda(number) => open_gpu(number),
         Device::Emulator(library) => open_emulator(&library),
@@ -91,7 +95,7 @@ pub fn open(name: &str, threads: usize) -> Result<Box<dyn Backend>> {
 }
 
 #[cfg(feature = "cuda")]
-fn is_usable(number: usize) -> bool {
+fn is_usable(number: usize) -> Result<bool> {
     super::cuda::is_usable(number)
 }
 
@@ -106,8 +110,8 @@ fn open_emulator(library: &Path) -> Result<Box<dyn Backend>> {
 }
 
 #[cfg(not(feature = "cuda"))]
-fn is_usable(_number: usize) -> bool {
-    false
+fn is_usable(_number: usize) -> Result<bool> {
+    Ok(false)
 }
 
 #[cfg(not(feature = "cuda"))]

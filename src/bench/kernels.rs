@@ -60,7 +60,7 @@ pub struct Report {
 /// # Errors
 /// If the device is none that runs these kernels, or fails.
 pub fn run(device: Device, plan: &Plan<'_>, each: &mut dyn FnMut(&Row) -> Result<()>) -> Result<Report> {
-    match device.resolve() {
+    match device.resolve()? {
         Device::Cuda(number) => {
             let mut cuda = cuda::open_gpu(number)?;
             let opened = Cudnn::open(cuda.driver());

@@ -10,28 +10,22 @@ pub use options::{Instances, Options, required};
 pub use recipe::say_default;
 
 use crate::augment::AugmentConfig;
-use crate::backend;
+use crate::backend::{self, Device};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Arch, MAX_BATCH, NetworkSpec};
 use crate::ops::assign::{Assignment, MAX_CHANNELS};
 use crate::ops::dice_bce::LossParameters;
 use crate::plan::Precision;
-use recipe::Recipe;
+use recipe::{Recipe, default_arch, default_size};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// Base channels and largest input side on the CPU.
-const BASE: usize = 32;
-const SIZE_MAX: usize = 256;
 /// Upper limits that keep sizes and counts far from overflow.
 const SIDE_MAX: usize = 16_384;
 pub(super) const EPOCHS_MAX: usize = 1_000_000;
 const THREADS_MAX: usize = 1024;
 /// Output channels with `--instances auto`: what measured better (docs/accuracy.md).
 const AUTO_INSTANCES: usize = 1;
-/// Base channels and largest input side for `--preset quick`.
-const QUICK_BASE: usize = 12;
-const QUICK_SIZE_MAX: usize = 96;
 
 /// A recipe: defaults for everything that is not given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -163,12 +157,12 @@ impl Config {
         let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
         let data = absolute(data);
         let preset = options.preset.unwrap_or_default();
-        let recipe = Recipe::of(preset);
         let arch = options.arch.unwrap_or_else(|| default_arch(&organ));
         let levels = options.levels.unwrap_or_else(|| NetworkSpec::default_levels(arch));
         let no_augment = options.no_augment.unwrap_or(false);
         let device = options.device.clone().unwrap_or_else(|| "auto".into());
         let precision = precision(&device, options.precision)?;
+        let recipe = Recipe::of(preset, &device.parse::<Device>()?.resolve()?);
         let config = Config {
             data,
             organ,
@@ -280,21 +274,6 @@ impl Config {
         self.network().check()?;
         self.augment.as_ref().map_or(Ok(()), AugmentConfig::validate)
     }
-}
-
-fn default_arch(organ: &str) -> Arch {
-    match organ {
-        "liver" => Arch::Deep,
-        "placenta" => Arch::Residual,
-        _ => Arch::Standard,
-    }
-}
-
-/// The smallest multiple of 2^levels that holds `side`, at most `max` (but one multiple at least).
-fn default_size(side: usize, levels: usize, max: usize) -> usize {
-    let multiple = 1 << levels.min(16);
-    let largest = (max / multiple).max(1);
-    side.div_ceil(multiple).clamp(1, largest) * multiple
 }
 
 #[cfg(test)]

@@ -86,6 +86,25 @@ fn a_missing_device_is_4() {
     expect(&on("cuda:77"), 4, &["doctor"]);
 }
 
+/// `auto` goes on to the CPU where there is no GPU, but not past a wish that was mistyped.
+#[cfg(feature = "cuda")]
+#[test]
+fn auto_reports_a_mistyped_architecture() {
+    let Some(embedded) = unet_engine::backend::cuda::KERNEL_ARCHITECTURES.iter().find(|target| **target == "compute_70") else {
+        eprintln!("not run: this build holds no kernels of compute_70");
+        return;
+    };
+    let tiny = Tiny::new();
+    let on_auto = |run: &str, wish: &str| {
+        let mut training = tiny.train_with(&tiny.path(run), &[("--device", "auto")]);
+        training.env("UNET_ENGINE_CUDA_ARCH", wish).output().unwrap()
+    };
+    expect(&on_auto("mistyped", "compute_7O"), 2, &["UNET_ENGINE_CUDA_ARCH=compute_7O", "embedded: "]);
+    assert!(!tiny.path("mistyped").exists());
+    expect(&on_auto("unset", ""), 0, &[]);
+    expect(&on_auto("right", embedded), 0, &[]);
+}
+
 /// A network that does not fit into the memory that the shell allows.
 #[cfg(target_os = "linux")]
 #[test]

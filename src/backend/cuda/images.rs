@@ -40,6 +40,17 @@ pub fn wished_target() -> Option<String> {
     std::env::var("UNET_ENGINE_CUDA_ARCH").ok().filter(|target| !target.is_empty())
 }
 
+/// Whether there are kernels for a wished target, whatever the GPU.
+///
+/// # Errors
+/// If none are embedded for it.
+pub fn check_wish(wished: Option<&str>) -> Result<()> {
+    match wished {
+        Some(target) if !TARGETS.contains(&target) => Err(not_embedded(target, &TARGETS.join(", "))),
+        _ => Ok(()),
+    }
+}
+
 /// The image of `module` for a GPU of this capability: exactly its machine code, else the latest that it runs, else the latest PTX.
 /// `wished`: this target and no other.
 ///
@@ -57,7 +68,8 @@ fn choose_among<'a>(images: &'a [Image], module: &str, capability: Capability, w
     match wished {
         Some(target) => match of_module().find(|image| image.target == target) {
             Some(image) if preference(target, capability).is_some() => Ok(image),
-            found => Err(wish_fails(target, found.is_some(), &list(of_module()), capability)),
+            Some(_) => Err(does_not_run(target, &list(of_module()), capability)),
+            None => Err(not_embedded(target, &list(of_module()))),
         },
         None => {
             let usable = of_module().filter_map(|image| Some((preference(image.target, capability)?, image)));
@@ -104,11 +116,15 @@ fn no_module(module: &str) -> Error {
         .remedy("build again with tools/install-nvcc run before, or use --device cpu")
 }
 
-fn wish_fails(target: &str, embedded: bool, list: &str, (major, minor): Capability) -> Error {
-    let why = match embedded {
-        true => format!("these kernels do not run on a GPU of compute capability {major}.{minor}"),
-        false => "no kernels are embedded for it".into(),
-    };
+fn not_embedded(target: &str, list: &str) -> Error {
+    wish_fails(target, "no kernels are embedded for it", list)
+}
+
+fn does_not_run(target: &str, list: &str, (major, minor): Capability) -> Error {
+    wish_fails(target, &format!("these kernels do not run on a GPU of compute capability {major}.{minor}"), list)
+}
+
+fn wish_fails(target: &str, why: &str, list: &str) -> Error {
     Error::usage(format!("UNET_ENGINE_CUDA_ARCH={target}: {why} (embedded: {list})"))
         .remedy("unset the variable, or name an embedded target that the GPU runs, such as compute_70")
 }
@@ -179,6 +195,15 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::Usage);
             assert!(error.to_string().contains(words) && error.to_string().contains(wish), "{error}");
         }
+    }
+
+    /// Without a GPU, too.
+    #[test]
+    fn a_mistyped_wish_is_wrong_usage() {
+        check_wish(None).unwrap();
+        TARGETS.iter().for_each(|target| check_wish(Some(target)).unwrap());
+        let error = check_wish(Some("sm_9O")).unwrap_err();
+        assert!(error.kind() == ErrorKind::Usage && error.to_string().contains("UNET_ENGINE_CUDA_ARCH=sm_9O"), "{error}");
     }
 
     #[test]

@@ -33,7 +33,7 @@ mod weight_grad;
 pub use probe::{CudaProbe, Gpu, KERNEL_ARCHITECTURES, KERNEL_COMPILER, probe};
 
 use super::Backend;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::ops::Instruction;
 use crate::plan::{ALIGNMENT, Plan, Slot, Step};
 use crate::tape::Shape;
@@ -59,8 +59,25 @@ pub fn open_gpu(number: usize) -> Result<Cuda<driver::Gpu>> {
 }
 
 /// Whether there is a GPU of this number whose kernels this build holds.
-pub fn is_usable(number: usize) -> bool {
-    !KERNEL_ARCHITECTURES.is_empty() && driver::Gpu::find(number).is_ok()
+///
+/// # Errors
+/// If `UNET_ENGINE_CUDA_ARCH` wishes for kernels that the build does not hold, or that this GPU does not run.
+pub fn is_usable(number: usize) -> Result<bool> {
+    if KERNEL_ARCHITECTURES.is_empty() {
+        return Ok(false);
+    }
+    // Before the driver is asked: a mistyped name is one on a machine without a GPU, too.
+    images::check_wish(images::wished_target().as_deref())?;
+    is_present(driver::Gpu::find(number))
+}
+
+/// Whether a device was found. Of what went wrong, only that there is none is an answer.
+fn is_present<T>(found: Result<T>) -> Result<bool> {
+    match found {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::Device => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// A backend on an emulated GPU; `library` is what `tools/emulator/build` built, `seed` permutes the order in which threads run.
@@ -251,5 +268,18 @@ fn lower(step: &Step, lowering: &mut Lowering<'_>) {
         Instruction::Adam(op) => adam::run(op, lowering),
         Instruction::Cast(_) => cast::run(lowering),
         Instruction::CheckFinite(_) => check_finite::run(lowering),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+
+    #[test]
+    fn only_a_missing_device_is_no_error() {
+        assert!(is_present(Ok(())).unwrap());
+        assert!(!is_present::<()>(Err(Error::device("no driver"))).unwrap());
+        assert_eq!(is_present::<()>(Err(Error::usage("a mistyped name"))).unwrap_err().kind(), ErrorKind::Usage);
     }
 }

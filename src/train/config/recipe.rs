@@ -1,6 +1,8 @@
-//! The numbers of the two recipes: what applies where nothing is given, and what `--help` says about it.
+//! The defaults of a training: the numbers of the two recipes, what follows from the data, and what `--help` says about them.
 
-use super::{BASE, Preset, QUICK_BASE, QUICK_SIZE_MAX, SIZE_MAX, Schedule};
+use super::{Preset, Schedule};
+use crate::backend::Device;
+use crate::model::Arch;
 use clap::ValueEnum;
 
 /// A recipe's defaults.
@@ -22,10 +24,10 @@ pub(super) struct Recipe {
     pub focal_gamma: f32,
 }
 
-/// The published one.
+/// The published one, as large as a CPU trains it in reasonable time.
 const REPORT: Recipe = Recipe {
-    base: BASE,
-    size_max: SIZE_MAX,
+    base: 32,
+    size_max: 256,
     batch: 8,
     epochs: 100,
     fine_tune_epochs: 15,
@@ -39,31 +41,48 @@ const REPORT: Recipe = Recipe {
     focal_gamma: 0.0,
 };
 
-/// The one for trials and the demo.
-const QUICK: Recipe = Recipe {
-    base: QUICK_BASE,
-    size_max: QUICK_SIZE_MAX,
-    epochs: 12,
-    fine_tune_epochs: 0,
-    lr: 3e-3,
-    schedule: Schedule::Cosine,
-    ..REPORT
-};
+/// The published one on a GPU, which has the time and the memory for more.
+const REPORT_ON_CUDA: Recipe = Recipe { base: 64, size_max: 512, ..REPORT };
+
+/// The one for trials and the demo: as small everywhere.
+const QUICK: Recipe =
+    Recipe { base: 12, size_max: 96, epochs: 12, fine_tune_epochs: 0, lr: 3e-3, schedule: Schedule::Cosine, ..REPORT };
 
 impl Recipe {
-    pub fn of(preset: Preset) -> Recipe {
-        match preset {
-            Preset::Report => REPORT,
-            Preset::Quick => QUICK,
+    /// The recipe on `device`, which is what `auto` came to.
+    pub fn of(preset: Preset, device: &Device) -> Recipe {
+        match (preset, device) {
+            (Preset::Report, Device::Cuda(_)) => REPORT_ON_CUDA,
+            // The emulator is for tests, and the slowest of all.
+            (Preset::Report, Device::Cpu | Device::Auto | Device::Emulator(_)) => REPORT,
+            (Preset::Quick, _) => QUICK,
         }
     }
 }
 
+/// The network for an organ.
+pub(super) fn default_arch(organ: &str) -> Arch {
+    match organ {
+        "liver" => Arch::Deep,
+        "placenta" => Arch::Residual,
+        _ => Arch::Standard,
+    }
+}
+
+/// The smallest multiple of 2^levels that holds `side`, at most `max` (but one multiple at least); all in pixels.
+pub(super) fn default_size(side: usize, levels: usize, max: usize) -> usize {
+    let multiple = 1 << levels.min(16);
+    let largest = (max / multiple).max(1);
+    side.div_ceil(multiple).clamp(1, largest) * multiple
+}
+
 /// Appends the recipes' defaults to the help of an option that has one.
 pub fn say_default(option: clap::Arg) -> clap::Arg {
-    let (Some(report), Some(quick)) = (default_of(&REPORT, option.get_id()), default_of(&QUICK, option.get_id())) else {
+    let of = |recipe| default_of(recipe, option.get_id());
+    let (Some(on_cpu), Some(on_cuda), Some(quick)) = (of(&REPORT), of(&REPORT_ON_CUDA), of(&QUICK)) else {
         return option;
     };
+    let report = if on_cuda == on_cpu { on_cpu } else { format!("{on_cpu} on the CPU, {on_cuda} on CUDA") };
     let text = option.get_help().map(ToString::to_string).unwrap_or_default();
     let quick = if quick == report { String::new() } else { format!("; quick {quick}") };
     option.help(format!("{text} [default: {report}{quick}]"))

@@ -4,8 +4,9 @@ use toml::Table;
 
 const FACTS: Facts = Facts { median_side: 150, n_train: 100 };
 
+/// On the CPU, whatever `auto` comes to on this machine.
 fn given() -> Options {
-    Options { data: Some("data".into()), organ: Some("heart".into()), ..Options::default() }
+    Options { data: Some("data".into()), organ: Some("heart".into()), device: Some("cpu".into()), ..Options::default() }
 }
 
 fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
@@ -84,6 +85,39 @@ fn defaults_follow_organ_and_picture_size() {
     assert_eq!(few.batch, 3, "a batch cannot be larger than the training set");
 }
 
+/// A GPU gets a larger network and larger pictures; the emulator, which is for tests, and the quick recipe do not.
+#[test]
+fn base_and_largest_size_follow_the_device() {
+    let resolve = |device: &str, options: Options| {
+        let options = Options { device: Some(device.into()), ..options };
+        let config = Config::resolve(&options, Facts { median_side: 1000, n_train: 100 }).unwrap();
+        (config.base, config.size)
+    };
+    for (device, report) in [("cpu", (32, 256)), ("cuda", (64, 512)), ("cuda:1", (64, 512)), ("emulator:x", (32, 256))] {
+        assert_eq!(resolve(device, given()), report, "{device}");
+        assert_eq!(resolve(device, Options { preset: Some(Preset::Quick), ..given() }), (12, 96), "{device}");
+        assert_eq!(resolve(device, Options { base: Some(8), ..given() }), (8, report.1), "{device}");
+        assert_eq!(resolve(device, Options { size: Some(128), ..given() }), (report.0, 128), "{device}");
+    }
+    let small = Options { device: Some("cuda".into()), ..given() };
+    assert_eq!(Config::resolve(&small, FACTS).unwrap().size, 160, "no larger than what holds the pictures");
+}
+
+/// A run that began on one device keeps its network and its input on another.
+#[test]
+fn a_runs_configuration_keeps_its_size_on_another_device() {
+    let large = Facts { median_side: 1000, n_train: 100 };
+    for (first, other) in [("cpu", "cuda"), ("cuda", "cpu")] {
+        let on = |device: &str| Some(device.to_owned());
+        let options = Options { device: on(first), precision: Some(PrecisionChoice::F32), ..given() };
+        let begun = Config::resolve(&options, large).unwrap();
+        let (_folder, path) = file(&begun.to_toml().unwrap());
+        let options = Options { device: on(other), ..Options::default() }.over_file(&path).unwrap();
+        let again = Config::resolve(&options, large).unwrap();
+        assert_eq!(again, Config { device: other.into(), ..begun });
+    }
+}
+
 #[test]
 fn values_out_of_range_are_usage_errors_that_name_the_option() {
     let cases = [
@@ -124,7 +158,7 @@ fn precision_follows_the_device() {
     assert_eq!(resolve(Some("cuda:1"), Some(PrecisionChoice::F32)).unwrap(), Precision::F32);
     assert_eq!(resolve(Some("gpu"), None).unwrap_err().kind(), ErrorKind::Usage);
     let (_folder, path) = file("precision = 'mixed'\ndevice = 'cuda'");
-    let config = Config::resolve(&given().over_file(&path).unwrap(), FACTS).unwrap();
+    let config = Config::resolve(&Options { device: None, ..given() }.over_file(&path).unwrap(), FACTS).unwrap();
     assert!(config.precision == Precision::Mixed && config.to_toml().unwrap().contains("precision = \"mixed\""));
 }
 
@@ -178,7 +212,7 @@ fn a_configuration_without_an_assignment_is_read() {
     assert_eq!(Config::read(&path).unwrap(), config);
 }
 
-/// What the help says about defaults is what applies, for both recipes.
+/// What the help says about defaults is what applies, for both recipes and on both kinds of device.
 #[test]
 fn the_help_states_the_defaults() {
     let command = <Options as clap::Args>::augment_args(clap::Command::new("train"));
@@ -189,8 +223,17 @@ fn the_help_states_the_defaults() {
         let Some((_, said)) = help.split_once("[default: ") else { continue };
         assert!(said.ends_with(']') && said.matches('[').count() == 0, "--{name}: {help}");
         let (report, quick) = said.trim_end_matches(']').split_once("; quick ").unwrap_or((said.trim_end_matches(']'), ""));
-        for (preset, said) in [(Preset::Report, report), (Preset::Quick, if quick.is_empty() { report } else { quick })] {
-            let options = Options { preset: Some(preset), organ: Some("liver".into()), ..given() };
+        let (on_cpu, on_cuda) = report.split_once(" on the CPU, ").unwrap_or((report, report));
+        let on_cuda = on_cuda.trim_end_matches(" on CUDA");
+        let quick = if quick.is_empty() { on_cpu } else { quick };
+        let cases = [
+            (Preset::Report, "cpu", on_cpu),
+            (Preset::Report, "cuda", on_cuda),
+            (Preset::Quick, "cpu", quick),
+            (Preset::Quick, "cuda", quick),
+        ];
+        for (preset, device, said) in cases {
+            let options = Options { preset: Some(preset), organ: Some("liver".into()), device: Some(device.into()), ..given() };
             let config = Config::resolve(&options, Facts { median_side: 100_000, n_train: 100 }).unwrap();
             let config = Table::try_from(config).unwrap();
             // The last word: `at most 256`, `standard and residual 4, deep 5`.
@@ -204,5 +247,5 @@ fn the_help_states_the_defaults() {
             n_checked += 1;
         }
     }
-    assert!(n_checked >= 2 * 14, "only {n_checked} defaults were checked");
+    assert!(n_checked >= 4 * 14, "only {n_checked} defaults were checked");
 }

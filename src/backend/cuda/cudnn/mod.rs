@@ -334,7 +334,13 @@ mod tests {
     /// Where there is a cuDNN, with a GPU or without, it takes what it is told of every operation in both types, and refuses what is wrong.
     #[test]
     fn a_cudnn_takes_the_operations() {
-        let Ok(library) = Library::load() else { return };
+        let library = match Library::load() {
+            Ok(library) => library,
+            Err(error) => {
+                eprintln!("not run: {error}");
+                return;
+            }
+        };
         for operation in [Operation::Forward, Operation::BackwardData, Operation::BackwardFilter] {
             for half in [false, true] {
                 let layer = Problem {

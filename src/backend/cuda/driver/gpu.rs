@@ -1,12 +1,13 @@
 //! An NVIDIA GPU through its driver, which is loaded at run time.
 
 use super::super::images;
+use super::context::Context;
 use super::{Address, Driver, Graph, Launch};
 use crate::error::{Error, Result};
 use cudarc::driver::DriverError;
 use cudarc::driver::result::{
     self, device, event, free_sync, graph, launch_kernel, malloc_sync, memcpy_dtoh_async, memcpy_htod_async, memset_d8_async,
-    module, primary_ctx, stream,
+    module, stream,
 };
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute};
 use std::collections::HashMap;
@@ -20,8 +21,6 @@ pub struct Gpu {
     name: String,
     cache_bytes: usize,
     capability: images::Capability,
-    device: sys::CUdevice,
-    context: sys::CUcontext,
     stream: sys::CUstream,
     /// Start and end of what is timed.
     events: [sys::CUevent; 2],
@@ -29,6 +28,8 @@ pub struct Gpu {
     functions: HashMap<String, sys::CUfunction>,
     graphs: Vec<sys::CUgraphExec>,
     target: Option<String>,
+    /// Goes after what lives in it.
+    context: Context,
 }
 
 // SAFETY: handles of the driver may be used by any thread; the context is made current in each call.
@@ -95,24 +96,24 @@ impl Gpu {
 
     fn of_device(device: sys::CUdevice) -> Result<Gpu, DriverError> {
         let name = device::get_name(device)?;
-        // SAFETY: `device` is a handle that the driver gave out for this process, and the context is current from here on.
+        // What fails from here on gives the context back, and with its last reference go the stream and the events.
+        let context = Context::retain(device)?;
+        context.make_current()?;
+        // SAFETY: `device` is a handle that the driver gave out for this process, and the context is current.
         unsafe {
             let cache_bytes = device::get_attribute(device, Attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)?;
-            let context = primary_ctx::retain(device)?;
-            result::ctx::set_current(context)?;
             let event = || event::create(sys::CUevent_flags::CU_EVENT_DEFAULT);
             Ok(Gpu {
                 name,
                 cache_bytes: usize::try_from(cache_bytes).unwrap_or(0),
                 capability: capability_of(device)?,
-                device,
-                context,
                 stream: stream::create(stream::StreamKind::NonBlocking)?,
                 events: [event()?, event()?],
                 modules: HashMap::new(),
                 functions: HashMap::new(),
                 graphs: Vec::new(),
                 target: images::wished_target(),
+                context,
             })
         }
     }
@@ -144,8 +145,7 @@ impl Gpu {
     }
 
     fn make_current(&self) -> Result<()> {
-        // SAFETY: the context is retained as long as this lives.
-        unsafe { result::ctx::set_current(self.context).map_err(|e| failed("be used by this thread", e)) }
+        self.context.make_current().map_err(|e| failed("be used by this thread", e))
     }
 
     fn synchronise(&self) -> Result<(), DriverError> {
@@ -187,12 +187,11 @@ impl Drop for Gpu {
     fn drop(&mut self) {
         self.forget_graphs();
         // SAFETY: everything was made by this driver and is destroyed once, after all work has ended. What fails because the device has
-        // failed goes with the context, which is released in any case.
+        // failed goes with the context, which is released after this in any case.
         unsafe {
             self.modules.drain().for_each(|(_, m)| ignore(module::unload(m)));
             self.events.iter().for_each(|&e| ignore(event::destroy(e)));
             ignore(stream::destroy(self.stream));
-            ignore(primary_ctx::release(self.device));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The border between the CUDA backend and what runs its kernels: an NVIDIA GPU, or the emulator in which they are tested.
 
+mod context;
 mod emulator;
 mod gpu;
 
