@@ -127,7 +127,7 @@ fn open_emulator(library: &Path) -> Result<Box<dyn Backend>> {
 #[cfg(not(feature = "cuda"))]
 fn without_cuda(name: &str) -> Error {
     Error::device(format!("no usable GPU for --device {name}: this build does not look for CUDA (feature `cuda` is off)"))
-        .remedy("use --device cpu or auto, or build with the feature")
+        .remedy("use --device cpu or auto, or build it with `cargo build --release` (README, Building with CUDA kernels)")
 }
 
 #[cfg(test)]

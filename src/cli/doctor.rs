@@ -1,6 +1,7 @@
 //! `doctor`: says what this build and machine can do.
 
 use super::{print_json, print_line};
+use crate::backend::cpu;
 use crate::error::Result;
 use serde::Serialize;
 
@@ -25,6 +26,8 @@ struct Report {
 #[derive(Serialize)]
 struct Cpu {
     cores: usize,
+    /// Instruction set and way of convolutions that the CPU computes with.
+    computes_with: String,
     features: Vec<&'static str>,
 }
 
@@ -47,15 +50,16 @@ struct Cuda {
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    let report = examine();
+    let report = examine()?;
     if args.json { print_json(&report) } else { print_line(&as_text(&report)) }
 }
 
-fn examine() -> Report {
-    let cpu = Cpu { cores: std::thread::available_parallelism().map_or(1, usize::from), features: cpu_features() };
+fn examine() -> Result<Report> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cpu = Cpu { cores, computes_with: cpu::chosen()?, features: cpu_features() };
     let cuda = examine_cuda();
     let advice = advise(&cpu, &cuda);
-    Report { version: env!("CARGO_PKG_VERSION"), target: env!("UNET_ENGINE_TARGET"), cpu, cuda, advice }
+    Ok(Report { version: env!("CARGO_PKG_VERSION"), target: env!("UNET_ENGINE_TARGET"), cpu, cuda, advice })
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -128,6 +132,7 @@ fn as_text(report: &Report) -> String {
     let mut lines = vec![
         format!("unet-engine  {} for {}", report.version, report.target),
         format!("CPU          {} cores; {}", report.cpu.cores, list(&report.cpu.features)),
+        format!("computes     on the CPU with {}", report.cpu.computes_with),
         match (&report.cuda.driver, &report.cuda.driver_error) {
             (Some(version), _) => format!("CUDA driver  serves CUDA {version}"),
             (None, why) => format!("CUDA driver  none: {}", why.as_deref().unwrap_or("unknown")),

@@ -39,7 +39,6 @@ use arena::{Arena, Operands};
 pub use machine::Machine;
 use pool::Pool;
 pub use simd::Level;
-use std::env::VarError;
 use std::time::Instant;
 
 /// The environment variable that chooses how convolutions are computed: [`Convolutions`].
@@ -60,11 +59,24 @@ impl Convolutions {
     /// # Errors
     /// If the variable has another value.
     pub fn choose() -> Result<Convolutions> {
-        match std::env::var(CONVOLUTIONS_VARIABLE).as_deref() {
-            Err(VarError::NotPresent) | Ok("winograd") => Ok(Convolutions::Winograd),
-            Ok("direct") => Ok(Convolutions::Direct),
-            other => Err(Error::usage(format!("{CONVOLUTIONS_VARIABLE}={other:?} names no way to compute convolutions"))
-                .remedy("use direct or winograd")),
+        match std::env::var_os(CONVOLUTIONS_VARIABLE) {
+            None => Ok(Convolutions::Winograd),
+            Some(name) => Convolutions::parse(&name.to_string_lossy()),
+        }
+    }
+
+    fn parse(name: &str) -> Result<Convolutions> {
+        [Convolutions::Direct, Convolutions::Winograd].into_iter().find(|way| way.name() == name).ok_or_else(|| {
+            Error::usage(format!("{CONVOLUTIONS_VARIABLE}={name} names no way to compute convolutions"))
+                .remedy("use direct or winograd")
+        })
+    }
+
+    /// `direct` or `winograd`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Convolutions::Direct => "direct",
+            Convolutions::Winograd => "winograd",
         }
     }
 }
@@ -96,6 +108,21 @@ struct Settings {
     winograd: bool,
 }
 
+/// What the bits of results depend on.
+fn architecture(settings: Settings) -> String {
+    let way = if settings.winograd { Convolutions::Winograd } else { Convolutions::Direct };
+    format!("{}, {}", settings.level.name(), way.name())
+}
+
+/// What [`open`] would compute with, such as `avx2, winograd`.
+///
+/// # Errors
+/// If an environment variable asks for what is not there.
+pub fn chosen() -> Result<String> {
+    let (level, way) = (Level::choose()?, Convolutions::choose()?);
+    Ok(architecture(Settings { level, threads: 1, winograd: way == Convolutions::Winograd }))
+}
+
 struct Cpu {
     settings: Settings,
     pool: Pool,
@@ -109,8 +136,7 @@ impl Backend for Cpu {
     }
 
     fn architecture(&self) -> String {
-        let way = if self.settings.winograd { "winograd" } else { "direct" };
-        format!("{}, {way}", self.settings.level.name())
+        architecture(self.settings)
     }
 
     fn workspace_bytes(&self, instruction: &Instruction, inputs: &[Shape], _outputs: &[Shape]) -> usize {

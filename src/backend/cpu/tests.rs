@@ -100,6 +100,15 @@ fn term(sum: &mut (f64, f64), a: f32, b: f32) {
     sum.1 += product.abs();
 }
 
+#[test]
+fn ways_are_known_by_their_names() {
+    for way in [Convolutions::Direct, Convolutions::Winograd] {
+        assert_eq!(Convolutions::parse(way.name()).unwrap(), way);
+    }
+    let error = Convolutions::parse("winogard").unwrap_err();
+    assert!(error.to_string().contains("UNET_ENGINE_CONVOLUTIONS=winogard"), "{error}");
+}
+
 /// [n, h, w, c0, c1, co, kernel]
 const CONVOLUTIONS: [[usize; 7]; 20] = [
     [1, 1, 1, 1, 0, 1, 3],

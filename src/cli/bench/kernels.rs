@@ -114,5 +114,5 @@ fn measure(args: &super::Args, cases: &[Case]) -> Result<()> {
 #[cfg(not(feature = "cuda"))]
 fn measure(_args: &super::Args, _cases: &[Case]) -> Result<()> {
     Err(Error::device("bench kernels measures the CUDA kernels, and this build does not look for CUDA (feature `cuda` is off)")
-        .remedy("use `bench step --profile` for the CPU's kernels, or build with the feature"))
+        .remedy("use `bench step --profile` for the CPU's kernels, or build it with `cargo build --release` (README, Building with CUDA kernels)"))
 }

@@ -27,7 +27,7 @@ pub(super) fn run(_args: &super::Args) -> crate::error::Result<()> {
     Err(crate::error::Error::device(
         "bench roofline counts the CUDA kernels, which are not in this build (feature `cuda` is off)",
     )
-    .remedy("build with the feature"))
+    .remedy("build it with `cargo build --release` (README, Building with CUDA kernels)"))
 }
 
 #[cfg(feature = "cuda")]
