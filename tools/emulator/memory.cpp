@@ -12,14 +12,24 @@
 
 namespace emulator {
 
+namespace {
+
+/// Bytes before and behind all pages that belong to nobody: two kinds of memory side by side, and a step past the one would be a good
+/// address of the other. A multiple of any page's size.
+constexpr size_t GUARD = 64 << 10;
+
+size_t mapped_bytes(size_t bytes) { return (bytes + GUARD - 1) / GUARD * GUARD + 2 * GUARD; }
+
+}  // namespace
+
 Pages::Pages(size_t bytes) : bytes_(bytes) {
     if (bytes == 0) return;
-    void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED) {
+    void* memory = mmap(nullptr, mapped_bytes(bytes), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory != MAP_FAILED) data_ = static_cast<unsigned char*>(memory) + GUARD;
+    if (!data_ || mprotect(data_, bytes, PROT_READ | PROT_WRITE) != 0) {
         perror("emulator: no memory");
         abort();
     }
-    data_ = static_cast<unsigned char*>(memory);
 }
 
 Pages::Pages(Pages&& other) noexcept : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
@@ -31,7 +41,7 @@ Pages& Pages::operator=(Pages&& other) noexcept {
 }
 
 Pages::~Pages() {
-    if (data_) munmap(data_, bytes_);
+    if (data_) munmap(data_ - GUARD, mapped_bytes(bytes_));
 }
 
 namespace {

@@ -14,7 +14,7 @@ namespace emulator {
 
 constexpr size_t MAX_STATIC_SHARED = 48 << 10;
 
-/// Zeroed pages that cost nothing until they are touched.
+/// Zeroed pages that cost nothing until they are touched, between pages that nobody may touch.
 class Pages {
 public:
     explicit Pages(size_t bytes = 0);
