@@ -75,11 +75,18 @@ pub fn default_precision(name: &str) -> Result<Precision> {
 /// # Errors
 /// If it cannot, if the name is that of no device, or as [`Device::resolve`].
 pub fn check_precision(name: &str, precision: Precision) -> Result<()> {
-    if precision == Precision::Mixed && name.parse::<Device>()?.resolve()? == Device::Cpu {
-        return Err(Error::device(format!("--precision mixed needs a CUDA device, and --device {name} is the CPU here"))
-            .remedy("use --precision f32, or --device cuda on a machine with an NVIDIA GPU"));
+    let on_cpu = precision != Precision::F32 && name.parse::<Device>()?.resolve()? == Device::Cpu;
+    match precision {
+        Precision::Mixed if on_cpu => {
+            Err(Error::device(format!("--precision mixed needs a CUDA device, and --device {name} is the CPU here"))
+                .remedy("use --precision f32 or bf16, or --device cuda on a machine with an NVIDIA GPU"))
+        }
+        Precision::Bf16 if !on_cpu => {
+            Err(Error::device(format!("--precision bf16 needs the CPU, and --device {name} is a CUDA device"))
+                .remedy("use --precision mixed or f32, or --device cpu"))
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Opens the device called `name`; a CPU with `threads` threads (0: as many as cores).

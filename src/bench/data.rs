@@ -5,7 +5,7 @@ use crate::ops::Instruction;
 use crate::ops::augment::{Augment, Draw};
 use crate::random::{Philox, Purpose};
 use crate::tape::{DType, Shape};
-use half::f16;
+use half::{bf16, f16};
 use rayon::prelude::*;
 
 /// Which numbers an operand holds.
@@ -70,6 +70,7 @@ impl Numbers {
                     match self.dtype {
                         DType::F32 => bytes.copy_from_slice(&x.to_le_bytes()),
                         DType::F16 => bytes.copy_from_slice(&f16::from_f32(x).to_le_bytes()),
+                        DType::Bf16 => bytes.copy_from_slice(&bf16::from_f32(x).to_le_bytes()),
                         DType::U8 => bytes[0] = x as u8,
                     }
                 }
@@ -94,7 +95,11 @@ impl Numbers {
 }
 
 fn stored(x: f32, dtype: DType) -> f32 {
-    if dtype == DType::F16 { f16::from_f32(x).to_f32() } else { x }
+    match dtype {
+        DType::F16 => f16::from_f32(x).to_f32(),
+        DType::Bf16 => bf16::from_f32(x).to_f32(),
+        DType::F32 | DType::U8 => x,
+    }
 }
 
 /// The numbers of bytes as they are read from a device.
@@ -103,6 +108,7 @@ pub fn decode(bytes: &[u8], dtype: DType, index: usize) -> f32 {
     match dtype {
         DType::F32 => f32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]),
         DType::F16 => f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32(),
+        DType::Bf16 => bf16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32(),
         DType::U8 => f32::from(bytes[at]),
     }
 }

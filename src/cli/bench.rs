@@ -85,6 +85,7 @@ enum WishedPrecision {
     Auto,
     F32,
     Mixed,
+    Bf16,
 }
 
 /// The measurements.
@@ -124,6 +125,7 @@ impl Args {
         match self.precision {
             WishedPrecision::F32 => Ok(Precision::F32),
             WishedPrecision::Mixed => Ok(Precision::Mixed),
+            WishedPrecision::Bf16 => Ok(Precision::Bf16),
             WishedPrecision::Auto if matches!(self.what, What::Kernels | What::Roofline) => Ok(Precision::Mixed),
             WishedPrecision::Auto => backend::default_precision(&self.device),
         }
@@ -270,10 +272,10 @@ fn fill(session: &mut Session, spec: &NetworkSpec, args: &Args, training: bool, 
         let target: Vec<f32> = (0..shape.len()).map(|_| f32::from(u8::from(rng.uniform() > 0.9))).collect();
         session.write_input(0, "target", &target)?;
         session.write_input(0, "weight", &vec![1.0; shape.len()])?;
-        let loss_scale = if precision == Precision::Mixed { LossScaler::default().scale() } else { 1.0 };
+        let loss_scale = if precision.can_overflow() { LossScaler::default().scale() } else { 1.0 };
         session.write_persistent("schedule", &[1e-4, 1.0, 1.0, 1.0 / loss_scale])?;
         session.write_persistent("loss_scale", &[loss_scale])?;
-        if precision == Precision::Mixed {
+        if precision.can_overflow() {
             // Once: a step that overflowed goes on doing all of its work but the updates.
             session.write_persistent(OVERFLOW, &[0.0])?;
         }

@@ -158,17 +158,17 @@ impl Instruction {
         let op = self.op();
         let shapes: Vec<Shape> = inputs.iter().map(|(shape, _)| *shape).collect();
         let mut outputs = op.infer(&shapes)?;
-        let is_half = |(i, (_, dtype)): (usize, &(Shape, DType))| op.may_be_half(Operand::Input(i)) && *dtype == DType::F16;
-        let half = inputs.iter().enumerate().any(is_half);
-        let expected = |i| if half && op.may_be_half(Operand::Input(i)) { DType::F16 } else { op.input_type(i) };
+        let is_half = |(i, (_, dtype)): &(usize, &(Shape, DType))| op.may_be_half(Operand::Input(*i)) && dtype.is_half();
+        let half = inputs.iter().enumerate().find(is_half).map(|(_, (_, dtype))| *dtype);
+        let expected = |i| half.filter(|_| op.may_be_half(Operand::Input(i))).unwrap_or_else(|| op.input_type(i));
         if let Some(wrong) = (0..inputs.len()).find(|&i| inputs[i].1 != expected(i)) {
             let types: Vec<DType> = inputs.iter().map(|(_, dtype)| *dtype).collect();
             let name = op.name();
             return Err(Error::usage(format!("{name}: input {wrong} should be {:?}; found types {types:?}", expected(wrong))));
         }
         for (i, (_, dtype)) in outputs.iter_mut().enumerate() {
-            if half && op.may_be_half(Operand::Output(i)) {
-                *dtype = DType::F16;
+            if let Some(half) = half.filter(|_| op.may_be_half(Operand::Output(i))) {
+                *dtype = half;
             }
         }
         Ok(outputs)
@@ -177,6 +177,19 @@ impl Instruction {
     /// The operation's name.
     pub fn name(&self) -> &'static str {
         self.op().name()
+    }
+
+    /// Whether it is a convolution or a gradient of one.
+    pub fn multiplies_matrices(&self) -> bool {
+        matches!(
+            self,
+            Instruction::Conv2d(_)
+                | Instruction::Conv2dDataGrad(_)
+                | Instruction::Conv2dWeightGrad(_)
+                | Instruction::ConvTranspose2d(_)
+                | Instruction::ConvTranspose2dDataGrad(_)
+                | Instruction::ConvTranspose2dWeightGrad(_)
+        )
     }
 }
 

@@ -103,6 +103,24 @@ pub enum Precision {
     /// Images and the convolutions' weights as f16; parameters, moments, statistics and the gradients of parameters as f32, and the
     /// updates guarded against overflow.
     Mixed,
+    /// As `Mixed`, but as bf16, which has the range of f32: nothing overflows that would not in f32, so that nothing is scaled or guarded.
+    Bf16,
+}
+
+impl Precision {
+    /// The type that images and the convolutions' weights are stored as, where it is not f32.
+    pub fn stored(self) -> Option<DType> {
+        match self {
+            Precision::F32 => None,
+            Precision::Mixed => Some(DType::F16),
+            Precision::Bf16 => Some(DType::Bf16),
+        }
+    }
+
+    /// Whether gradients can pass what is stored long before f32 ends: the loss is then scaled, and updates are guarded ([`OVERFLOW`]).
+    pub fn can_overflow(self) -> bool {
+        self == Precision::Mixed
+    }
 }
 
 /// What to do on the way from tape to plan.
@@ -136,9 +154,9 @@ pub struct Plan {
 }
 
 impl Step {
-    /// Whether any of its values is stored as f16: which of the two kinds of kernels it takes.
-    pub fn stores_half(&self) -> bool {
-        self.inputs.iter().chain(&self.outputs).any(|slot| slot.dtype == DType::F16)
+    /// The type of 16 bits that some of its values are stored as, if any are: which kind of kernels it takes.
+    pub fn half_type(&self) -> Option<DType> {
+        self.inputs.iter().chain(&self.outputs).map(|slot| slot.dtype).find(|dtype| dtype.is_half())
     }
 }
 

@@ -78,15 +78,22 @@ pub enum DType {
     F32,
     /// IEEE 754 binary16: 11 bits of significand, largest number 65504.
     F16,
+    /// The upper half of an f32: 8 bits of significand, the range of f32.
+    Bf16,
     U8,
 }
 
 impl DType {
+    /// Whether it is a number of 16 bits, which images and weights may be stored as.
+    pub fn is_half(self) -> bool {
+        matches!(self, DType::F16 | DType::Bf16)
+    }
+
     /// Bytes an element.
     pub fn size(self) -> usize {
         match self {
             DType::F32 => 4,
-            DType::F16 => 2,
+            DType::F16 | DType::Bf16 => 2,
             DType::U8 => 1,
         }
     }

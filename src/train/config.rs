@@ -71,6 +71,8 @@ pub enum PrecisionChoice {
     F32,
     /// Images and weights as f16 for tensor cores; everything that is summed up or kept as f32. On a CUDA device only.
     Mixed,
+    /// As mixed, but as bf16. On the CPU only; fast where the CPU has AMX.
+    Bf16,
 }
 
 impl From<Precision> for PrecisionChoice {
@@ -78,6 +80,7 @@ impl From<Precision> for PrecisionChoice {
         match precision {
             Precision::F32 => PrecisionChoice::F32,
             Precision::Mixed => PrecisionChoice::Mixed,
+            Precision::Bf16 => PrecisionChoice::Bf16,
         }
     }
 }
@@ -91,6 +94,7 @@ pub fn precision(device: &str, choice: Option<PrecisionChoice>) -> Result<Precis
         PrecisionChoice::Auto => backend::default_precision(device)?,
         PrecisionChoice::F32 => Precision::F32,
         PrecisionChoice::Mixed => Precision::Mixed,
+        PrecisionChoice::Bf16 => Precision::Bf16,
     };
     backend::check_precision(device, precision)?;
     Ok(precision)

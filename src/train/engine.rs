@@ -151,7 +151,7 @@ impl Engine {
     ) -> Result<Step> {
         let [rate, c1, c2, _] = schedule;
         self.session.write_persistent("schedule", &[rate, c1, c2, 1.0 / loss_scale])?;
-        if self.precision == Precision::Mixed {
+        if self.precision.can_overflow() {
             self.session.write_persistent("loss_scale", &[loss_scale])?;
             self.session.write_persistent(OVERFLOW, &[0.0])?;
         }
@@ -160,7 +160,7 @@ impl Engine {
             Inputs::Raw(batch) => self.write_raw(TRAINING, batch)?,
         }
         let loss = self.run(TRAINING)?;
-        let overflowed = self.precision == Precision::Mixed && self.session.read_scalar(OVERFLOW)? != 0.0;
+        let overflowed = self.precision.can_overflow() && self.session.read_scalar(OVERFLOW)? != 0.0;
         if !overflowed {
             totals.add(&self.sums);
         }

@@ -148,6 +148,7 @@ pub(super) fn resumed_config(options: &Options, files: &RunFiles) -> Result<Conf
         None | Some(PrecisionChoice::Auto) => config.precision,
         Some(PrecisionChoice::F32) => Precision::F32,
         Some(PrecisionChoice::Mixed) => Precision::Mixed,
+        Some(PrecisionChoice::Bf16) => Precision::Bf16,
     };
     Ok(config)
 }

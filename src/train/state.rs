@@ -95,7 +95,7 @@ impl State {
     pub fn in_precision(mut self, precision: Precision) -> State {
         match precision {
             Precision::Mixed => self.loss_scaler = Some(self.loss_scaler.unwrap_or_default()),
-            Precision::F32 => (self.loss_scaler, self.skipped_steps) = (None, 0),
+            Precision::F32 | Precision::Bf16 => (self.loss_scaler, self.skipped_steps) = (None, 0),
         }
         self
     }

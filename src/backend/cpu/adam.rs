@@ -11,9 +11,9 @@ struct Update<'a> {
     g: &'a [f32],
     /// [lr, c1, c2, 1 / loss scale]
     schedule: [f32; 4],
-    parameter: Out,
-    m: Out,
-    v: Out,
+    parameter: Out<f32>,
+    m: Out<f32>,
+    v: Out<f32>,
 }
 
 impl Elements for Update<'_> {
@@ -23,7 +23,7 @@ impl Elements for Update<'_> {
         let Adam { beta1, beta2, eps } = *self.op;
         // SAFETY: passed on.
         unsafe {
-            let g = load::<L>(self.g, at).mul(L::splat(unscale));
+            let g = load::<L, f32>(self.g, at).mul(L::splat(unscale));
             let m = self.m.load::<L>(at).mul_add(L::splat(beta1), g.mul(L::splat(1.0 - beta1)));
             let v = self.v.load::<L>(at).mul_add(L::splat(beta2), g.mul(g).mul(L::splat(1.0 - beta2)));
             let step = m.mul(L::splat(lr * c1)).div(v.mul(L::splat(c2)).sqrt().add(L::splat(eps)));

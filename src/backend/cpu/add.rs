@@ -2,23 +2,23 @@
 
 use super::arena::Operands;
 use super::map::{self, Elements, Out, load};
-use super::simd::{Lanes, Level};
+use super::simd::{Lanes, Level, Stored};
 
-struct Sum<'a> {
-    a: &'a [f32],
-    b: &'a [f32],
-    y: Out,
+struct Sum<'a, T> {
+    a: &'a [T],
+    b: &'a [T],
+    y: Out<T>,
 }
 
-impl Elements for Sum<'_> {
+impl<T: Stored> Elements for Sum<'_, T> {
     #[inline(always)]
     unsafe fn at<L: Lanes>(&self, at: usize, _channel: usize) {
         // SAFETY: passed on.
-        unsafe { self.y.store(at, load::<L>(self.a, at).add(load(self.b, at))) }
+        unsafe { self.y.store(at, load::<L, T>(self.a, at).add(load(self.b, at))) }
     }
 }
 
-pub(super) fn run(level: Level, operands: &mut Operands) {
-    let (a, b) = (operands.input(0), operands.input(1));
-    map::flat(level, &Sum { a, b, y: Out::new(operands.output(0), a.len()) }, a.len());
+pub(super) fn run<T: Stored>(level: Level, operands: &mut Operands) {
+    let [a, b] = [0, 1].map(|i| operands.input_as::<T>(i));
+    map::flat(level, &Sum { a, b, y: Out::new(operands.output_as(0), a.len()) }, a.len());
 }

@@ -1,5 +1,6 @@
 //! The two memory regions of a run, and the slices that kernels get from them.
 
+use super::simd::Stored;
 use crate::error::{Error, Result};
 use crate::plan::{ALIGNMENT, Region, Slot, Step};
 use crate::tape::{DType, Shape};
@@ -153,13 +154,18 @@ pub(super) struct Operands<'a> {
 }
 
 impl<'a> Operands<'a> {
-    /// As many floats as the input's shape says: kernels rely on it.
+    /// As many numbers as the input's shape says: kernels rely on it.
     pub fn input(&self, index: usize) -> &'a [f32] {
-        self.expect_type(self.step.inputs[index], DType::F32);
+        self.input_as(index)
+    }
+
+    /// As [`Operands::input`], of an image that is stored as `T`.
+    pub fn input_as<T: Stored>(&self, index: usize) -> &'a [T] {
+        self.expect_type(self.step.inputs[index], T::TYPE);
         bytemuck::cast_slice(self.inputs[index])
     }
 
-    pub fn input_half(&self, index: usize) -> &'a [f16] {
+    pub fn input_f16(&self, index: usize) -> &'a [f16] {
         self.expect_type(self.step.inputs[index], DType::F16);
         bytemuck::cast_slice(self.inputs[index])
     }
@@ -182,11 +188,16 @@ impl<'a> Operands<'a> {
     }
 
     pub fn output(&mut self, index: usize) -> &'a mut [f32] {
-        self.expect_type(self.step.outputs[index], DType::F32);
+        self.output_as(index)
+    }
+
+    /// As [`Operands::output`], of an image that is stored as `T`.
+    pub fn output_as<T: Stored>(&mut self, index: usize) -> &'a mut [T] {
+        self.expect_type(self.step.outputs[index], T::TYPE);
         bytemuck::cast_slice_mut(self.take_output(index))
     }
 
-    pub fn output_half(&mut self, index: usize) -> &'a mut [f16] {
+    pub fn output_f16(&mut self, index: usize) -> &'a mut [f16] {
         self.expect_type(self.step.outputs[index], DType::F16);
         bytemuck::cast_slice_mut(self.take_output(index))
     }

@@ -4,7 +4,7 @@ use super::arena::Operands;
 use super::check_finite;
 use super::columns::{self, Terms};
 use super::map::{self, Elements, Out, load};
-use super::simd::{Lanes, Level};
+use super::simd::{Lanes, Level, Stored};
 use crate::ops::batch_norm::{BatchNormApply, BatchNormGradApply, BatchNormGradReduce, BatchNormUpdate};
 use crate::tape::Shape;
 
@@ -18,23 +18,23 @@ pub(super) fn apply_workspace(x: Shape) -> usize {
 }
 
 /// x - shift and its square, shifted by the chunk's first pixel: the variance then suffers no cancellation from a large mean.
-struct Moments<'a> {
-    x: &'a [f32],
+struct Moments<'a, T> {
+    x: &'a [T],
 }
 
-impl Terms for Moments<'_> {
+impl<T: Stored> Terms for Moments<'_, T> {
     #[inline(always)]
     unsafe fn terms<L: Lanes>(&self, at: usize, channel: usize, first: usize) -> [L; 2] {
         // SAFETY: passed on.
         unsafe {
-            let d = load::<L>(self.x, at).sub(load::<L>(self.x, first + channel));
+            let d = load::<L, T>(self.x, at).sub(load::<L, T>(self.x, first + channel));
             [d, d.mul(d)]
         }
     }
 }
 
-pub(super) fn statistics(level: Level, operands: &mut Operands) {
-    let (x, shape) = (operands.input(0), operands.input_shape(0));
+pub(super) fn statistics<T: Stored>(level: Level, operands: &mut Operands) {
+    let (x, shape) = (operands.input_as::<T>(0), operands.input_shape(0));
     let (pixels, channels) = (shape.pixels(), shape.c());
     let partials = operands.workspace::<f64>();
     columns::sum(level, &Moments { x }, pixels, channels, partials);
@@ -47,7 +47,7 @@ pub(super) fn statistics(level: Level, operands: &mut Operands) {
             let n = size.min(pixels - chunk * size) as f64;
             let sums = &partials[chunk * 2 * channels..][..2 * channels];
             let (d, d2) = (sums[c], sums[channels + c]);
-            let chunk_mean = f64::from(x[chunk * size * channels + c]) + d / n;
+            let chunk_mean = f64::from(x[chunk * size * channels + c].widen()) + d / n;
             let delta = chunk_mean - total_mean;
             squares += d2 - d * d / n + delta * delta * count * n / (count + n);
             total_mean += delta * n / (count + n);
@@ -75,23 +75,23 @@ fn inverse_deviation(var: f32, eps: f32) -> f32 {
     (1.0 / f64::from(var + eps).sqrt()) as f32
 }
 
-struct Apply<'a> {
-    x: &'a [f32],
+struct Apply<'a, T> {
+    x: &'a [T],
     mean: &'a [f32],
     /// gamma / sqrt(var + eps)
     scale: &'a [f32],
     beta: &'a [f32],
-    residual: Option<&'a [f32]>,
+    residual: Option<&'a [T]>,
     relu: bool,
-    y: Out,
+    y: Out<T>,
 }
 
-impl Elements for Apply<'_> {
+impl<T: Stored> Elements for Apply<'_, T> {
     #[inline(always)]
     unsafe fn at<L: Lanes>(&self, at: usize, c: usize) {
         // SAFETY: passed on.
         unsafe {
-            let centred = load::<L>(self.x, at).sub(load(self.mean, c));
+            let centred = load::<L, T>(self.x, at).sub(load(self.mean, c));
             let mut z = centred.mul_add(load(self.scale, c), load(self.beta, c));
             if let Some(residual) = self.residual {
                 z = z.add(load(residual, at));
@@ -101,42 +101,42 @@ impl Elements for Apply<'_> {
     }
 }
 
-pub(super) fn apply(level: Level, op: &BatchNormApply, operands: &mut Operands) {
+pub(super) fn apply<T: Stored>(level: Level, op: &BatchNormApply, operands: &mut Operands) {
     let shape = operands.input_shape(0);
     let (mean, var, gamma, beta) = (operands.input(1), operands.input(2), operands.input(3), operands.input(4));
     let scale = &mut operands.workspace::<f32>()[..shape.c()];
     for (c, scale) in scale.iter_mut().enumerate() {
         *scale = gamma[c] * inverse_deviation(var[c], op.eps);
     }
-    let residual = op.residual.then(|| operands.input(5));
-    let y = Out::new(operands.output(0), shape.len());
-    let work = Apply { x: operands.input(0), mean, scale, beta, residual, relu: op.relu, y };
+    let residual = op.residual.then(|| operands.input_as::<T>(5));
+    let y = Out::new(operands.output_as(0), shape.len());
+    let work = Apply { x: operands.input_as(0), mean, scale, beta, residual, relu: op.relu, y };
     map::pixels(level, &work, shape.pixels(), shape.c());
 }
 
 /// dz and dz (x - mean).
-struct GradTerms<'a> {
-    dy: &'a [f32],
-    x: &'a [f32],
+struct GradTerms<'a, T> {
+    dy: &'a [T],
+    x: &'a [T],
     mean: &'a [f32],
-    y: Option<&'a [f32]>,
+    y: Option<&'a [T]>,
 }
 
-impl GradTerms<'_> {
+impl<T: Stored> GradTerms<'_, T> {
     #[inline(always)]
     unsafe fn dz_and_centred<L: Lanes>(&self, at: usize, c: usize) -> [L; 2] {
         // SAFETY: passed on.
         unsafe {
-            let mut dz = load::<L>(self.dy, at);
+            let mut dz = load::<L, T>(self.dy, at);
             if let Some(y) = self.y {
                 dz = dz.where_positive(load(y, at));
             }
-            [dz, load::<L>(self.x, at).sub(load(self.mean, c))]
+            [dz, load::<L, T>(self.x, at).sub(load(self.mean, c))]
         }
     }
 }
 
-impl Terms for GradTerms<'_> {
+impl<T: Stored> Terms for GradTerms<'_, T> {
     #[inline(always)]
     unsafe fn terms<L: Lanes>(&self, at: usize, channel: usize, _first: usize) -> [L; 2] {
         // SAFETY: passed on.
@@ -147,10 +147,10 @@ impl Terms for GradTerms<'_> {
     }
 }
 
-pub(super) fn grad_reduce(level: Level, op: &BatchNormGradReduce, operands: &mut Operands) {
+pub(super) fn grad_reduce<T: Stored>(level: Level, op: &BatchNormGradReduce, operands: &mut Operands) {
     let shape = operands.input_shape(0);
-    let y = op.relu.then(|| operands.input(4));
-    let terms = GradTerms { dy: operands.input(0), x: operands.input(1), mean: operands.input(2), y };
+    let y = op.relu.then(|| operands.input_as(4));
+    let terms = GradTerms { dy: operands.input_as::<T>(0), x: operands.input_as(1), mean: operands.input(2), y };
     let var = operands.input(3);
     let partials = operands.workspace::<f64>();
     columns::sum(level, &terms, shape.pixels(), shape.c(), partials);
@@ -162,16 +162,16 @@ pub(super) fn grad_reduce(level: Level, op: &BatchNormGradReduce, operands: &mut
 }
 
 /// dx = scale dz - (offset + slope (x - mean)) with numbers per channel.
-struct GradApply<'a> {
-    terms: GradTerms<'a>,
+struct GradApply<'a, T> {
+    terms: GradTerms<'a, T>,
     scale: &'a [f32],
     offset: &'a [f32],
     slope: &'a [f32],
-    dx: Out,
-    dresidual: Option<Out>,
+    dx: Out<T>,
+    dresidual: Option<Out<T>>,
 }
 
-impl Elements for GradApply<'_> {
+impl<T: Stored> Elements for GradApply<'_, T> {
     #[inline(always)]
     unsafe fn at<L: Lanes>(&self, at: usize, c: usize) {
         // SAFETY: passed on.
@@ -186,7 +186,7 @@ impl Elements for GradApply<'_> {
     }
 }
 
-pub(super) fn grad_apply(level: Level, op: &BatchNormGradApply, operands: &mut Operands) {
+pub(super) fn grad_apply<T: Stored>(level: Level, op: &BatchNormGradApply, operands: &mut Operands) {
     let shape = operands.input_shape(0);
     let [var, gamma, dgamma, dbeta] = [3, 4, 5, 6].map(|i| operands.input(i));
     let (scale, rest) = operands.workspace::<f32>().split_at_mut(shape.c());
@@ -198,10 +198,10 @@ pub(super) fn grad_apply(level: Level, op: &BatchNormGradApply, operands: &mut O
         offset[c] = scale[c] * dbeta[c] / count;
         slope[c] = scale[c] * inverse * dgamma[c] / count;
     }
-    let y = op.relu.then(|| operands.input(7));
-    let terms = GradTerms { dy: operands.input(0), x: operands.input(1), mean: operands.input(2), y };
-    let dx = Out::new(operands.output(0), shape.len());
-    let dresidual = op.residual.then(|| Out::new(operands.output(1), shape.len()));
+    let y = op.relu.then(|| operands.input_as(7));
+    let terms = GradTerms { dy: operands.input_as::<T>(0), x: operands.input_as(1), mean: operands.input(2), y };
+    let dx = Out::new(operands.output_as(0), shape.len());
+    let dresidual = op.residual.then(|| Out::new(operands.output_as(1), shape.len()));
     let work = GradApply { terms, scale, offset, slope: &slope[..shape.c()], dx, dresidual };
     map::pixels(level, &work, shape.pixels(), shape.c());
 }

@@ -1,11 +1,11 @@
 //! Element-wise work over images: each element of one or more outputs from the same element of the inputs and its channel's numbers.
 
-use super::simd::{Kernel, Lanes, Level, dispatch};
+use super::simd::{Kernel, Lanes, Level, Stored, dispatch};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Floats of a task.
-const TASK_FLOATS: usize = 32_768;
+/// Numbers of a task.
+const TASK_LEN: usize = 32_768;
 
 /// What happens to N neighbouring elements.
 pub(super) trait Elements: Sync {
@@ -18,16 +18,16 @@ pub(super) trait Elements: Sync {
 
 /// An output of element-wise work.
 #[derive(Clone, Copy)]
-pub(super) struct Out(*mut f32);
+pub(super) struct Out<T>(*mut T);
 
 // SAFETY: tasks write distinct elements.
-unsafe impl Send for Out {}
+unsafe impl<T: Stored> Send for Out<T> {}
 // SAFETY: as above.
-unsafe impl Sync for Out {}
+unsafe impl<T: Stored> Sync for Out<T> {}
 
-impl Out {
+impl<T: Stored> Out<T> {
     /// An output of `len` elements.
-    pub fn new(out: &mut [f32], len: usize) -> Out {
+    pub fn new(out: &mut [T], len: usize) -> Self {
         assert_eq!(out.len(), len, "an output like the input");
         Out(out.as_mut_ptr())
     }
@@ -37,7 +37,7 @@ impl Out {
     #[inline(always)]
     pub unsafe fn store<L: Lanes>(self, at: usize, value: L) {
         // SAFETY: passed on.
-        unsafe { value.store(self.0.add(at)) }
+        unsafe { T::store(value, self.0.add(at)) }
     }
 
     /// # Safety
@@ -45,7 +45,7 @@ impl Out {
     #[inline(always)]
     pub unsafe fn load<L: Lanes>(self, at: usize) -> L {
         // SAFETY: passed on.
-        unsafe { L::load(self.0.add(at)) }
+        unsafe { T::load(self.0.add(at)) }
     }
 }
 
@@ -54,15 +54,15 @@ impl Out {
 /// # Safety
 /// `at + N` elements are there, and the CPU has the level of `L`.
 #[inline(always)]
-pub(super) unsafe fn load<L: Lanes>(from: &[f32], at: usize) -> L {
+pub(super) unsafe fn load<L: Lanes, T: Stored>(from: &[T], at: usize) -> L {
     debug_assert!(at + L::N <= from.len());
     // SAFETY: passed on.
-    unsafe { L::load(from.as_ptr().add(at)) }
+    unsafe { T::load(from.as_ptr().add(at)) }
 }
 
 /// Runs over images of `pixels` times `channels`.
 pub(super) fn pixels(level: Level, elements: &impl Elements, pixels: usize, channels: usize) {
-    let size = (TASK_FLOATS / channels).max(1);
+    let size = (TASK_LEN / channels).max(1);
     (0..pixels.div_ceil(size)).into_par_iter().for_each(|task| {
         let pixels = task * size..((task + 1) * size).min(pixels);
         dispatch(level, PixelTask { elements, pixels, channels });
@@ -71,8 +71,8 @@ pub(super) fn pixels(level: Level, elements: &impl Elements, pixels: usize, chan
 
 /// Runs over `len` elements without channels.
 pub(super) fn flat(level: Level, elements: &impl Elements, len: usize) {
-    (0..len.div_ceil(TASK_FLOATS)).into_par_iter().for_each(|task| {
-        let range = task * TASK_FLOATS..((task + 1) * TASK_FLOATS).min(len);
+    (0..len.div_ceil(TASK_LEN)).into_par_iter().for_each(|task| {
+        let range = task * TASK_LEN..((task + 1) * TASK_LEN).min(len);
         dispatch(level, FlatTask { elements, range });
     });
 }

@@ -3,15 +3,15 @@
 //! Channels go by blocks of 16 through local arrays of known length, which the compiler turns into vectors.
 
 use super::arena::Operands;
-use super::simd::{Kernel, Lanes, Level, dispatch};
+use super::simd::{Kernel, Lanes, Level, Stored, dispatch};
 use rayon::prelude::*;
 
 const BLOCK: usize = 16;
 
-pub(super) fn forward(level: Level, operands: &mut Operands) {
+pub(super) fn forward<T: Stored>(level: Level, operands: &mut Operands) {
     let (shape, out) = (operands.input_shape(0), operands.output_shape(0));
-    let (x, c, row) = (operands.input(0), shape.c(), out.w() * shape.c());
-    let y = operands.output(0).par_chunks_mut(row);
+    let (x, c, row) = (operands.input_as::<T>(0), shape.c(), out.w() * shape.c());
+    let y = operands.output_as::<T>(0).par_chunks_mut(row);
     let argmax = operands.output_bytes(1).par_chunks_mut(row);
     y.zip(argmax).enumerate().for_each(|(i, (y, argmax))| {
         let (n, oy) = (i / out.h(), i % out.h());
@@ -22,15 +22,15 @@ pub(super) fn forward(level: Level, operands: &mut Operands) {
 }
 
 /// One row of the output from two lines of the input.
-struct PoolRow<'a> {
-    lines: &'a [f32],
+struct PoolRow<'a, T> {
+    lines: &'a [T],
     line: usize,
     c: usize,
-    y: &'a mut [f32],
+    y: &'a mut [T],
     argmax: &'a mut [u8],
 }
 
-impl Kernel for PoolRow<'_> {
+impl<T: Stored> Kernel for PoolRow<'_, T> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
         let PoolRow { lines, line, c, y, argmax } = self;
@@ -53,19 +53,20 @@ fn fixed<T: Copy>(from: &[T]) -> [T; BLOCK] {
 }
 
 #[inline(always)]
-fn padded<T: Copy + Default>(from: &[T]) -> [T; BLOCK] {
-    let mut block = [T::default(); BLOCK];
+fn padded<T: bytemuck::Pod>(from: &[T]) -> [T; BLOCK] {
+    let mut block = [T::zeroed(); BLOCK];
     block[..from.len()].copy_from_slice(from);
     block
 }
 
 /// The first largest of four, and which; NaN counts as largest.
 #[inline(always)]
-fn largest(taps: [[f32; BLOCK]; 4]) -> ([f32; BLOCK], [u8; BLOCK]) {
+fn largest<T: Stored>(taps: [[T; BLOCK]; 4]) -> ([T; BLOCK], [u8; BLOCK]) {
     let (mut best, mut index) = (taps[0], [0u32; BLOCK]);
     for (k, tap) in (1u32..).zip(&taps[1..]) {
         for i in 0..BLOCK {
-            let better = (tap[i] > best[i]) | (tap[i].is_nan() & !best[i].is_nan());
+            let (new, old) = (tap[i].widen(), best[i].widen());
+            let better = (new > old) | (new.is_nan() & !old.is_nan());
             best[i] = if better { tap[i] } else { best[i] };
             index[i] = if better { k } else { index[i] };
         }
@@ -73,14 +74,14 @@ fn largest(taps: [[f32; BLOCK]; 4]) -> ([f32; BLOCK], [u8; BLOCK]) {
     (best, index.map(|k| k as u8))
 }
 
-pub(super) fn grad(level: Level, operands: &mut Operands) {
+pub(super) fn grad<T: Stored>(level: Level, operands: &mut Operands) {
     let (pooled, shape) = (operands.input_shape(0), operands.output_shape(0));
-    let (dy, argmax, c) = (operands.input(0), operands.input_bytes(1), shape.c());
+    let (dy, argmax, c) = (operands.input_as::<T>(0), operands.input_bytes(1), shape.c());
     let row = pooled.w() * c;
-    operands.output(0).par_chunks_mut(shape.w() * c).enumerate().for_each(|(i, dx)| {
+    operands.output_as::<T>(0).par_chunks_mut(shape.w() * c).enumerate().for_each(|(i, dx)| {
         let (n, y) = (i / shape.h(), i % shape.h());
         if y / 2 >= pooled.h() {
-            dx.fill(0.0);
+            dx.fill(T::zeroed());
             return;
         }
         let from = (n * pooled.h() + y / 2) * row;
@@ -90,19 +91,19 @@ pub(super) fn grad(level: Level, operands: &mut Operands) {
 }
 
 /// One row of dx, whose two columns of a window are taps `tap` and `tap + 1`.
-struct GradRow<'a> {
-    dy: &'a [f32],
+struct GradRow<'a, T> {
+    dy: &'a [T],
     argmax: &'a [u8],
     tap: u8,
     c: usize,
-    dx: &'a mut [f32],
+    dx: &'a mut [T],
 }
 
-impl Kernel for GradRow<'_> {
+impl<T: Stored> Kernel for GradRow<'_, T> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
         let GradRow { dy, argmax, tap, c, dx } = self;
-        dx[2 * dy.len()..].fill(0.0);
+        dx[2 * dy.len()..].fill(T::zeroed());
         for (dx, (dy, argmax)) in dx.chunks_exact_mut(2 * c).zip(dy.chunks_exact(c).zip(argmax.chunks_exact(c))) {
             let (left, right) = dx.split_at_mut(c);
             for first in (0..c).step_by(BLOCK) {
@@ -110,7 +111,7 @@ impl Kernel for GradRow<'_> {
                 let (dy, argmax) = (&dy[first..first + n], &argmax[first..first + n]);
                 let (dy, argmax) = if n == BLOCK { (fixed(dy), fixed(argmax)) } else { (padded(dy), padded(argmax)) };
                 for (out, tap) in [(&mut *left, tap), (&mut *right, tap + 1)] {
-                    let chosen: [f32; BLOCK] = std::array::from_fn(|i| if argmax[i] == tap { dy[i] } else { 0.0 });
+                    let chosen: [T; BLOCK] = std::array::from_fn(|i| if argmax[i] == tap { dy[i] } else { T::zeroed() });
                     out[first..first + n].copy_from_slice(&chosen[..n]);
                 }
             }

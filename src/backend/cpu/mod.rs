@@ -9,6 +9,7 @@ mod arena;
 mod assign;
 mod augment;
 mod batch_norm;
+mod bf16_products;
 mod cast;
 mod channel_sum;
 mod check_finite;
@@ -34,11 +35,13 @@ use super::Backend;
 use crate::error::{Error, Result};
 use crate::ops::Instruction;
 use crate::plan::{Plan, Slot, Step};
-use crate::tape::Shape;
+use crate::tape::{DType, Shape};
 use arena::{Arena, Operands};
 pub use machine::Machine;
 use pool::Pool;
+use half::bf16;
 pub use simd::Level;
+use simd::Stored;
 use std::time::Instant;
 
 /// The environment variable that chooses how convolutions are computed: [`Convolutions`].
@@ -140,18 +143,21 @@ impl Backend for Cpu {
     }
 
     fn workspace_bytes(&self, instruction: &Instruction, inputs: &[Shape], _outputs: &[Shape]) -> usize {
-        workspace_bytes(self.settings, instruction, inputs)
+        // Asked before types are known: enough for either.
+        let of_bf16 = if instruction.multiplies_matrices() { bf16_products::workspace_bytes(self.settings, instruction, inputs) } else { 0 };
+        workspace_bytes(self.settings, instruction, inputs).max(of_bf16)
     }
 
     fn check(&self, plan: &Plan) -> Result<()> {
         // A cast is the border to f16 and has kernels for both sides of it.
-        let is_foreign = |step: &&Step| step.stores_half() && !matches!(step.instruction, Instruction::Cast(_));
+        let is_foreign =
+            |step: &&Step| step.half_type() == Some(DType::F16) && !matches!(step.instruction, Instruction::Cast(_));
         match plan.steps().iter().find(is_foreign) {
             None => Ok(()),
             Some(step) => {
                 let name = step.instruction.name();
                 Err(Error::device(format!("mixed precision needs a CUDA device: the CPU has no {name} on f16"))
-                    .remedy("use --precision f32, or --device cuda on a machine with an NVIDIA GPU"))
+                    .remedy("use --precision f32 or bf16, or --device cuda on a machine with an NVIDIA GPU"))
             }
         }
     }
@@ -212,9 +218,18 @@ fn workspace_bytes(settings: Settings, instruction: &Instruction, inputs: &[Shap
 }
 
 fn execute(settings: Settings, step: &Step, arena: &mut Arena) {
+    let operands = &mut arena.operands(step);
+    match step.half_type() {
+        Some(DType::Bf16) if step.instruction.multiplies_matrices() => bf16_products::run(settings, &step.instruction, operands),
+        Some(DType::Bf16) => execute_on::<bf16>(settings, &step.instruction, operands),
+        _ => execute_on::<f32>(settings, &step.instruction, operands),
+    }
+}
+
+/// Runs an instruction on images that are stored as `T`. Products of matrices are those of f32.
+fn execute_on<T: Stored>(settings: Settings, instruction: &Instruction, operands: &mut Operands) {
     let level = settings.level;
-    let operands: &mut Operands = &mut arena.operands(step);
-    match &step.instruction {
+    match instruction {
         Instruction::Augment(op) => augment::run(op, operands),
         Instruction::Conv2d(op) => conv2d::forward(settings, op, operands),
         Instruction::Conv2dDataGrad(op) => conv2d::data_grad(settings, op, operands),
@@ -222,25 +237,25 @@ fn execute(settings: Settings, step: &Step, arena: &mut Arena) {
         Instruction::ConvTranspose2d(_) => conv_transpose2d::forward(level, operands),
         Instruction::ConvTranspose2dDataGrad(_) => conv_transpose2d::data_grad(level, operands),
         Instruction::ConvTranspose2dWeightGrad(_) => weight_grad::conv_transpose2d(level, operands),
-        Instruction::ChannelSum(_) => channel_sum::run(level, operands),
-        Instruction::BatchNormStatistics(_) => batch_norm::statistics(level, operands),
+        Instruction::ChannelSum(_) => channel_sum::run::<T>(level, operands),
+        Instruction::BatchNormStatistics(_) => batch_norm::statistics::<T>(level, operands),
         Instruction::BatchNormUpdate(op) => batch_norm::update(op, operands),
-        Instruction::BatchNormApply(op) => batch_norm::apply(level, op, operands),
-        Instruction::BatchNormGradReduce(op) => batch_norm::grad_reduce(level, op, operands),
-        Instruction::BatchNormGradApply(op) => batch_norm::grad_apply(level, op, operands),
-        Instruction::Relu(_) => relu::forward(level, operands),
-        Instruction::ReluGrad(_) => relu::grad(level, operands),
-        Instruction::MaxPool2d(_) => max_pool2d::forward(level, operands),
-        Instruction::MaxPool2dGrad(_) => max_pool2d::grad(level, operands),
-        Instruction::Add(_) => add::run(level, operands),
-        Instruction::Concat(_) => concat::concat(operands),
-        Instruction::Split(_) => concat::split(operands),
+        Instruction::BatchNormApply(op) => batch_norm::apply::<T>(level, op, operands),
+        Instruction::BatchNormGradReduce(op) => batch_norm::grad_reduce::<T>(level, op, operands),
+        Instruction::BatchNormGradApply(op) => batch_norm::grad_apply::<T>(level, op, operands),
+        Instruction::Relu(_) => relu::forward::<T>(level, operands),
+        Instruction::ReluGrad(_) => relu::grad::<T>(level, operands),
+        Instruction::MaxPool2d(_) => max_pool2d::forward::<T>(level, operands),
+        Instruction::MaxPool2dGrad(_) => max_pool2d::grad::<T>(level, operands),
+        Instruction::Add(_) => add::run::<T>(level, operands),
+        Instruction::Concat(_) => concat::concat::<T>(operands),
+        Instruction::Split(_) => concat::split::<T>(operands),
         Instruction::Sigmoid(_) => sigmoid::run(operands),
         Instruction::Assign(op) => assign::run(op.assignment, operands),
         Instruction::DiceBce(op) => dice_bce::forward(&op.parameters, operands),
         Instruction::DiceBceGrad(op) => dice_bce::grad(&op.parameters, operands),
         Instruction::Adam(op) => adam::run(level, op, operands),
-        Instruction::Cast(_) => cast::run(operands),
+        Instruction::Cast(_) => cast::run(level, operands),
         Instruction::CheckFinite(_) => check_finite::run(operands),
     }
 }

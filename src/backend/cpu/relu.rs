@@ -2,41 +2,41 @@
 
 use super::arena::Operands;
 use super::map::{self, Elements, Out, load};
-use super::simd::{Lanes, Level};
+use super::simd::{Lanes, Level, Stored};
 
-struct Forward<'a> {
-    x: &'a [f32],
-    y: Out,
+struct Forward<'a, T> {
+    x: &'a [T],
+    y: Out<T>,
 }
 
-impl Elements for Forward<'_> {
+impl<T: Stored> Elements for Forward<'_, T> {
     #[inline(always)]
     unsafe fn at<L: Lanes>(&self, at: usize, _channel: usize) {
         // SAFETY: passed on.
-        unsafe { self.y.store(at, load::<L>(self.x, at).relu()) }
+        unsafe { self.y.store(at, load::<L, T>(self.x, at).relu()) }
     }
 }
 
-struct Grad<'a> {
-    dy: &'a [f32],
-    y: &'a [f32],
-    dx: Out,
+struct Grad<'a, T> {
+    dy: &'a [T],
+    y: &'a [T],
+    dx: Out<T>,
 }
 
-impl Elements for Grad<'_> {
+impl<T: Stored> Elements for Grad<'_, T> {
     #[inline(always)]
     unsafe fn at<L: Lanes>(&self, at: usize, _channel: usize) {
         // SAFETY: passed on.
-        unsafe { self.dx.store(at, load::<L>(self.dy, at).where_positive(load(self.y, at))) }
+        unsafe { self.dx.store(at, load::<L, T>(self.dy, at).where_positive(load(self.y, at))) }
     }
 }
 
-pub(super) fn forward(level: Level, operands: &mut Operands) {
-    let x = operands.input(0);
-    map::flat(level, &Forward { x, y: Out::new(operands.output(0), x.len()) }, x.len());
+pub(super) fn forward<T: Stored>(level: Level, operands: &mut Operands) {
+    let x = operands.input_as::<T>(0);
+    map::flat(level, &Forward { x, y: Out::new(operands.output_as(0), x.len()) }, x.len());
 }
 
-pub(super) fn grad(level: Level, operands: &mut Operands) {
-    let (dy, y) = (operands.input(0), operands.input(1));
-    map::flat(level, &Grad { dy, y, dx: Out::new(operands.output(0), dy.len()) }, dy.len());
+pub(super) fn grad<T: Stored>(level: Level, operands: &mut Operands) {
+    let [dy, y] = [0, 1].map(|i| operands.input_as::<T>(i));
+    map::flat(level, &Grad { dy, y, dx: Out::new(operands.output_as(0), dy.len()) }, dy.len());
 }

@@ -8,7 +8,7 @@ mod overflow;
 mod precision;
 mod schedule;
 
-use super::{PlanOptions, Precision};
+use super::PlanOptions;
 use crate::tape::{Node, Tape, ValueId};
 
 /// All rewrites that are asked for, in the order in which they open the way for one another.
@@ -20,8 +20,10 @@ pub(super) fn rewrite(tape: &Tape, options: PlanOptions) -> Tape {
         concat::fold_splits(&mut tape);
         dead_code::remove_dead_code(&mut tape);
     }
-    if options.precision == Precision::Mixed {
-        precision::store_half(&mut tape);
+    if let Some(half) = options.precision.stored() {
+        precision::store_half(&mut tape, half);
+    }
+    if options.precision.can_overflow() {
         overflow::guard_updates(&mut tape);
     }
     if options.fuse {

@@ -1,7 +1,7 @@
-//! Mixed precision (Micikevicius et al. 2018): images and the weights of convolutions are stored as f16; parameters, moments,
+//! Mixed precision (Micikevicius et al. 2018): images and the weights of convolutions are stored as f16 or bf16; parameters, moments,
 //! statistics, vectors over channels and the gradients of parameters stay f32.
 //!
-//! What multiplies matrices is always done on f16, which is where tensor cores gain; what only moves, masks, adds or normalises images
+//! What multiplies matrices is always done on these, which is where matrix units gain; what only moves, masks, adds or normalises images
 //! follows the images that it reads. Where a value is needed in the other type, a cast stands before its first reader there and serves
 //! all later ones: a weight is cast once, for the forward pass and for the gradient of the data.
 //!
@@ -17,14 +17,15 @@ use crate::ops::{Instruction, Operand};
 use crate::tape::{DType, Node, Residence, Tape, ValueId};
 use std::collections::HashMap;
 
-/// Stores transient values as f16 where their readers and writers take it, and casts at the borders. What the host reads stays f32.
-pub(super) fn store_half(tape: &mut Tape) {
+/// Stores transient values as `half`, a type of 16 bits, where their readers and writers take it, and casts at the borders. What the
+/// host reads stays f32.
+pub(super) fn store_half(tape: &mut Tape, half: DType) {
     let nodes = std::mem::take(tape.nodes_mut());
-    let mut rewrite = Rewrite { tape, list: Vec::with_capacity(nodes.len()), casts: HashMap::new() };
+    let mut rewrite = Rewrite { tape, half, list: Vec::with_capacity(nodes.len()), casts: HashMap::new() };
     nodes.into_iter().for_each(|node| rewrite.push(node));
     for index in 0..rewrite.tape.outputs().len() {
         let (_, value) = rewrite.tape.outputs()[index];
-        if rewrite.tape.dtype(value) == DType::F16 {
+        if rewrite.tape.dtype(value) == half {
             let full = rewrite.in_type(value, DType::F32);
             rewrite.tape.set_output(index, full);
         }
@@ -34,6 +35,7 @@ pub(super) fn store_half(tape: &mut Tape) {
 
 struct Rewrite<'a> {
     tape: &'a mut Tape,
+    half: DType,
     /// What is rewritten so far.
     list: Vec<Node>,
     /// The copy of a value in the type that it does not have itself.
@@ -45,12 +47,12 @@ impl Rewrite<'_> {
         let op = node.instruction.op();
         let half = self.takes_half(&node);
         for (i, input) in node.inputs.iter_mut().enumerate() {
-            let dtype = if half && op.may_be_half(Operand::Input(i)) { DType::F16 } else { op.input_type(i) };
+            let dtype = if half && op.may_be_half(Operand::Input(i)) { self.half } else { op.input_type(i) };
             *input = self.in_type(*input, dtype);
         }
         for (i, &output) in node.outputs.iter().enumerate() {
             if half && op.may_be_half(Operand::Output(i)) {
-                self.tape.set_dtype(output, DType::F16);
+                self.tape.set_dtype(output, self.half);
             }
             // A copy of what is updated in place would be out of date.
             self.casts.remove(&output);
@@ -58,16 +60,16 @@ impl Rewrite<'_> {
         self.list.push(node);
     }
 
-    /// Whether the node is one of the kind that works on f16.
+    /// Whether the node is one of the kind that works on 16 bits.
     fn takes_half(&self, node: &Node) -> bool {
         let op = node.instruction.op();
         let may_be = |(i, _): &(usize, &ValueId)| op.may_be_half(Operand::Input(*i));
-        let reads_half = |(_, &v): (usize, &ValueId)| self.tape.dtype(v) == DType::F16;
+        let reads_half = |(_, &v): (usize, &ValueId)| self.tape.dtype(v) == self.half;
         // Parameters and what else is kept from run to run are f32.
         let may_write = |(i, &v): (usize, &ValueId)| {
             !op.may_be_half(Operand::Output(i)) || self.tape.values()[v.index()].residence == Residence::Transient
         };
-        (multiplies_matrices(&node.instruction) || node.inputs.iter().enumerate().filter(may_be).any(reads_half))
+        (node.instruction.multiplies_matrices() || node.inputs.iter().enumerate().filter(may_be).any(reads_half))
             && node.outputs.iter().enumerate().all(may_write)
     }
 
@@ -85,16 +87,4 @@ impl Rewrite<'_> {
         self.casts.insert(value, copy);
         copy
     }
-}
-
-fn multiplies_matrices(instruction: &Instruction) -> bool {
-    matches!(
-        instruction,
-        Instruction::Conv2d(_)
-            | Instruction::Conv2dDataGrad(_)
-            | Instruction::Conv2dWeightGrad(_)
-            | Instruction::ConvTranspose2d(_)
-            | Instruction::ConvTranspose2dDataGrad(_)
-            | Instruction::ConvTranspose2dWeightGrad(_)
-    )
 }

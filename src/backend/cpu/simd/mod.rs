@@ -5,11 +5,14 @@
 //! Levels differ in their last bits: AVX2 and AVX-512 fuse multiplication and addition, the portable level rounds twice.
 
 mod portable;
+mod stored;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 use crate::error::{Error, Result};
 use portable::F32x4;
+pub use stored::Stored;
+use half::bf16;
 
 /// The environment variable that forces a level.
 pub const LEVEL_VARIABLE: &str = "UNET_ENGINE_SIMD";
@@ -23,11 +26,13 @@ pub enum Level {
     Avx2,
     /// AVX-512F.
     Avx512,
+    /// AVX-512 with BF16, and AMX: products of matrices of bf16. The same as [`Level::Avx512`] in f32.
+    Amx,
 }
 
 impl Level {
     /// All levels, the widest last.
-    pub const ALL: [Level; 3] = [Level::Portable, Level::Avx2, Level::Avx512];
+    pub const ALL: [Level; 4] = [Level::Portable, Level::Avx2, Level::Avx512, Level::Amx];
 
     /// The widest level of this CPU, or the one that `UNET_ENGINE_SIMD` forces.
     ///
@@ -47,7 +52,7 @@ impl Level {
     pub fn parse(name: &str) -> Result<Level> {
         let known = Level::ALL.into_iter().find(|l| l.name() == name);
         let level = known.ok_or_else(|| {
-            Error::usage(format!("{LEVEL_VARIABLE}={name} names no instruction set")).remedy("use portable, avx2 or avx512")
+            Error::usage(format!("{LEVEL_VARIABLE}={name} names no instruction set")).remedy("use portable, avx2, avx512 or amx")
         })?;
         if level.is_available() {
             return Ok(level);
@@ -56,12 +61,13 @@ impl Level {
             .remedy(format!("unset {LEVEL_VARIABLE}: the widest available instruction set is chosen by itself")))
     }
 
-    /// `portable`, `avx2` or `avx512`.
+    /// `portable`, `avx2`, `avx512` or `amx`.
     pub fn name(self) -> &'static str {
         match self {
             Level::Portable => "portable",
             Level::Avx2 => "avx2",
             Level::Avx512 => "avx512",
+            Level::Amx => "amx",
         }
     }
 
@@ -73,8 +79,10 @@ impl Level {
             Level::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => Level::Avx2.is_available() && is_x86_feature_detected!("avx512f"),
+            #[cfg(target_arch = "x86_64")]
+            Level::Amx => Level::Avx512.is_available() && x86::has_amx(),
             #[cfg(not(target_arch = "x86_64"))]
-            Level::Avx2 | Level::Avx512 => false,
+            Level::Avx2 | Level::Avx512 | Level::Amx => false,
         }
     }
 
@@ -83,7 +91,7 @@ impl Level {
         match self {
             Level::Portable => F32x4::TILE_ROWS,
             Level::Avx2 => 6,
-            Level::Avx512 => 12,
+            Level::Avx512 | Level::Amx => 12,
         }
     }
 
@@ -92,7 +100,7 @@ impl Level {
         match self {
             Level::Portable => 2 * F32x4::N,
             Level::Avx2 => 16,
-            Level::Avx512 => 32,
+            Level::Avx512 | Level::Amx => 32,
         }
     }
 }
@@ -111,6 +119,12 @@ pub unsafe trait Lanes: Copy {
 
     unsafe fn load(at: *const f32) -> Self;
     unsafe fn store(self, at: *mut f32);
+    /// N numbers of bf16, which are f32 numbers.
+    unsafe fn load_bf16(at: *const bf16) -> Self;
+    /// Rounded to the nearest, of two equally near ones to the even one; a NaN stays one.
+    unsafe fn store_bf16(self, at: *mut bf16);
+    /// N pairs of bf16: the first of each, and the second of each.
+    unsafe fn load_bf16_pairs(at: *const bf16) -> [Self; 2];
     unsafe fn splat(x: f32) -> Self;
     unsafe fn add(self, other: Self) -> Self;
     unsafe fn sub(self, other: Self) -> Self;
@@ -143,6 +157,8 @@ pub(super) fn dispatch<K: Kernel>(level: Level, kernel: K) {
             Level::Avx2 => run_avx2(kernel),
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => run_avx512(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Level::Amx => run_amx(kernel),
             _ => kernel.run::<F32x4>(),
         }
     }
@@ -158,6 +174,13 @@ fn run_avx2<K: Kernel>(kernel: K) {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,avx512f")]
 fn run_avx512<K: Kernel>(kernel: K) {
+    // SAFETY: this function has the features of the lanes.
+    unsafe { kernel.run::<x86::F32x16>() }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
+fn run_amx<K: Kernel>(kernel: K) {
     // SAFETY: this function has the features of the lanes.
     unsafe { kernel.run::<x86::F32x16>() }
 }

@@ -4,7 +4,8 @@
 //! promised to be there; everything else is safe arithmetic.
 #![allow(unsafe_op_in_unsafe_fn)]
 
-use super::Lanes;
+use super::{Lanes, Stored};
+use half::bf16;
 
 /// One float: the tail of a row that fills no vector.
 // SAFETY: plain Rust, and one float is read and written.
@@ -19,6 +20,18 @@ unsafe impl Lanes for f32 {
     #[inline(always)]
     unsafe fn store(self, at: *mut f32) {
         at.write(self)
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(at: *const bf16) -> Self {
+        at.read().widen()
+    }
+    #[inline(always)]
+    unsafe fn store_bf16(self, at: *mut bf16) {
+        at.write(bf16::narrow(self))
+    }
+    #[inline(always)]
+    unsafe fn load_bf16_pairs(at: *const bf16) -> [Self; 2] {
+        [at.read().widen(), at.add(1).read().widen()]
     }
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
@@ -82,6 +95,19 @@ unsafe impl Lanes for F32x4 {
     #[inline(always)]
     unsafe fn store(self, at: *mut f32) {
         at.cast::<[f32; 4]>().write_unaligned(self.0)
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(at: *const bf16) -> Self {
+        F32x4(at.cast::<[bf16; 4]>().read_unaligned().map(bf16::widen))
+    }
+    #[inline(always)]
+    unsafe fn store_bf16(self, at: *mut bf16) {
+        at.cast::<[bf16; 4]>().write_unaligned(self.0.map(bf16::narrow))
+    }
+    #[inline(always)]
+    unsafe fn load_bf16_pairs(at: *const bf16) -> [Self; 2] {
+        let pairs = at.cast::<[[bf16; 2]; 4]>().read_unaligned();
+        [F32x4(pairs.map(|[first, _]| first.widen())), F32x4(pairs.map(|[_, second]| second.widen()))]
     }
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {

@@ -5,6 +5,7 @@
 #![allow(unsafe_op_in_unsafe_fn)]
 
 use super::Lanes;
+use half::bf16;
 use core::arch::x86_64::*;
 
 /// Eight floats: AVX2 with FMA.
@@ -14,6 +15,37 @@ pub struct F32x8(__m256);
 /// Sixteen floats: AVX-512F.
 #[derive(Clone, Copy)]
 pub struct F32x16(__m512);
+
+/// Whether the CPU has AMX with bf16 and the AVX-512 that goes with it, and the operating system lets this process use them.
+pub fn has_amx() -> bool {
+    static ANSWER: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        // Intel 64 and IA-32 Architectures Software Developer's Manual, CPUID leaf 7: EDX bit 22 AMX-BF16, bit 24 AMX-TILE.
+        // Every CPU with AVX-512, which is asked first, has this leaf.
+        let has_tiles = || __cpuid_count(7, 0).edx & (1 << 22 | 1 << 24) == 1 << 22 | 1 << 24;
+        is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512bf16")
+            && has_tiles()
+            && may_use_tiles()
+    })
+}
+
+/// Asks Linux for the tiles' registers, which it grants to a process with all of its threads.
+#[cfg(target_os = "linux")]
+fn may_use_tiles() -> bool {
+    const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
+    const XFEATURE_XTILEDATA: libc::c_long = 18;
+    // SAFETY: a system call that takes two numbers and touches no memory of ours.
+    unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0 }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn may_use_tiles() -> bool {
+    false
+}
 
 // SAFETY: the caller has AVX2 and FMA; loads and stores are unaligned ones of eight floats.
 unsafe impl Lanes for F32x8 {
@@ -27,6 +59,29 @@ unsafe impl Lanes for F32x8 {
     #[inline(always)]
     unsafe fn store(self, at: *mut f32) {
         _mm256_storeu_ps(at, self.0)
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(at: *const bf16) -> Self {
+        let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(at.cast()));
+        F32x8(_mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide)))
+    }
+    #[inline(always)]
+    unsafe fn store_bf16(self, at: *mut bf16) {
+        let bits = _mm256_castps_si256(self.0);
+        let upper = _mm256_srli_epi32::<16>(bits);
+        let half_up = _mm256_add_epi32(_mm256_and_si256(upper, _mm256_set1_epi32(1)), _mm256_set1_epi32(0x7fff));
+        let rounded = _mm256_srli_epi32::<16>(_mm256_add_epi32(bits, half_up));
+        let quiet = _mm256_or_si256(upper, _mm256_set1_epi32(0x40));
+        let is_nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(self.0, self.0));
+        let narrow = _mm256_blendv_epi8(rounded, quiet, is_nan);
+        let packed = _mm256_permute4x64_epi64::<0b1000>(_mm256_packus_epi32(narrow, narrow));
+        _mm_storeu_si128(at.cast(), _mm256_castsi256_si128(packed))
+    }
+    #[inline(always)]
+    unsafe fn load_bf16_pairs(at: *const bf16) -> [Self; 2] {
+        let pairs = _mm256_loadu_si256(at.cast());
+        let second = _mm256_and_si256(pairs, _mm256_set1_epi32(0xffff_0000_u32 as i32));
+        [_mm256_slli_epi32::<16>(pairs), second].map(|bits| F32x8(_mm256_castsi256_ps(bits)))
     }
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
@@ -79,6 +134,27 @@ unsafe impl Lanes for F32x16 {
     #[inline(always)]
     unsafe fn store(self, at: *mut f32) {
         _mm512_storeu_ps(at, self.0)
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(at: *const bf16) -> Self {
+        let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(at.cast()));
+        F32x16(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide)))
+    }
+    #[inline(always)]
+    unsafe fn store_bf16(self, at: *mut bf16) {
+        let bits = _mm512_castps_si512(self.0);
+        let upper = _mm512_srli_epi32::<16>(bits);
+        let half_up = _mm512_add_epi32(_mm512_and_si512(upper, _mm512_set1_epi32(1)), _mm512_set1_epi32(0x7fff));
+        let rounded = _mm512_srli_epi32::<16>(_mm512_add_epi32(bits, half_up));
+        let is_nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self.0, self.0);
+        let narrow = _mm512_mask_or_epi32(rounded, is_nan, upper, _mm512_set1_epi32(0x40));
+        _mm256_storeu_si256(at.cast(), _mm512_cvtepi32_epi16(narrow))
+    }
+    #[inline(always)]
+    unsafe fn load_bf16_pairs(at: *const bf16) -> [Self; 2] {
+        let pairs = _mm512_loadu_si512(at.cast());
+        let second = _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff_0000_u32 as i32));
+        [_mm512_slli_epi32::<16>(pairs), second].map(|bits| F32x16(_mm512_castsi512_ps(bits)))
     }
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {

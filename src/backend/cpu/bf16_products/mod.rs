@@ -1,0 +1,26 @@
+//! Convolutions of images that are stored as bf16, by matrix units where the CPU has them.
+//!
+//! ```text
+//! panel    pixels of a band of rows, zeros around them, as positions one after another: [block of 32 features][position][32]
+//! product  32 positions or channels times 32 channels or features, summed over steps of 32: the micro-kernel
+//! ```
+//!
+//! A position is a row of the left matrix, and the tap of a kernel only a distance between positions: position p and tap (r, s) meet
+//! at p + r pitch + s. So no tile knows where rows of the image end; what lies between two rows is computed and not stored. Few
+//! channels are laid side by side with their neighbours' ([`panel::Window`]), so that a step of 32 is not mostly zeros.
+//!
+//! Products are exact in f32 and sums are f32; only results are rounded to bf16. All sums go in an order given by the shape alone.
+
+mod convolution;
+mod operations;
+mod panel;
+mod product;
+mod weight_grad;
+mod weights;
+
+pub(super) use operations::{run, workspace_bytes};
+
+/// Room of this thread in a workspace that has one for each. Kernels call nothing of rayon, so no thread begins a task within another.
+fn own_place() -> usize {
+    rayon::current_thread_index().expect("kernels run inside the pool")
+}

@@ -1,0 +1,289 @@
+//! Images as panels: pixels one after another, channels by blocks of 32.
+
+use super::product::SIDE;
+use crate::tape::Shape;
+use half::bf16;
+use std::ops::Range;
+
+/// An image, or every second pixel of every second row of one.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    data: &'a [bf16],
+    channels: usize,
+    /// Numbers from an image, a row, a pixel to the next.
+    pitch: [usize; 3],
+}
+
+impl<'a> View<'a> {
+    /// All pixels of images of `shape`.
+    pub fn whole(data: &'a [bf16], shape: Shape) -> View<'a> {
+        assert_eq!(data.len(), shape.len(), "an image of {shape:?}");
+        let c = shape.c();
+        View { data, channels: c, pitch: [shape.h() * shape.w() * c, shape.w() * c, c] }
+    }
+
+    /// The pixels (2 y + tap / 2, 2 x + tap % 2) of images of `shape`, which has even sides.
+    pub fn quarter(data: &'a [bf16], shape: Shape, tap: usize) -> View<'a> {
+        assert_eq!(data.len(), shape.len(), "an image of {shape:?}");
+        let [image, row, pixel] = View::whole(data, shape).pitch;
+        View { data: &data[tap / 2 * row + tap % 2 * pixel..], channels: pixel, pitch: [image, 2 * row, 2 * pixel] }
+    }
+
+    fn last(&self, [n, h, w]: [usize; 3]) -> usize {
+        (n - 1) * self.pitch[0] + (h - 1) * self.pitch[1] + (w - 1) * self.pitch[2] + self.channels
+    }
+}
+
+/// Up to four views of one size, whose channels are a pixel's features, one view after another.
+#[derive(Clone, Copy)]
+pub struct Views<'a> {
+    list: [Option<View<'a>>; 4],
+    /// Images, rows, columns.
+    size: [usize; 3],
+}
+
+impl<'a> Views<'a> {
+    /// Views of `n` images of `h` rows of `w` pixels.
+    pub fn new(views: impl IntoIterator<Item = View<'a>>, [n, h, w]: [usize; 3]) -> Views<'a> {
+        let mut list = [None; 4];
+        for (place, view) in views.into_iter().enumerate() {
+            assert!(view.last([n, h, w]) <= view.data.len(), "all pixels of view {place} lie in its image");
+            list[place] = Some(view);
+        }
+        Views { list, size: [n, h, w] }
+    }
+
+    pub fn size(&self) -> [usize; 3] {
+        self.size
+    }
+
+    pub fn features(&self) -> usize {
+        self.iter().map(|v| v.channels).sum()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &View<'a>> {
+        self.list.iter().flatten()
+    }
+
+    /// The most numbers that can be moved at once: features of all views are multiples of it.
+    fn unit(&self) -> usize {
+        [32, 16, 4].into_iter().find(|unit| self.iter().all(|v| v.channels.is_multiple_of(*unit))).unwrap_or(1)
+    }
+}
+
+/// Which taps of a kernel lie side by side as features of one position.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Beside {
+    /// None: each is a distance between positions.
+    None,
+    /// Those of a row of the kernel.
+    Row,
+    /// All of them.
+    All,
+}
+
+/// A square neighbourhood of pixels with some features each.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    pub kernel: usize,
+    pub features: usize,
+    beside: Beside,
+}
+
+impl Window {
+    /// Takes the way with the fewest steps.
+    pub fn new(kernel: usize, features: usize) -> Window {
+        let window = |beside| Window { kernel, features, beside };
+        match kernel {
+            1 => window(Beside::None),
+            _ if window(Beside::All).blocks() == 1 => window(Beside::All),
+            _ if window(Beside::Row).steps() < window(Beside::None).steps() => window(Beside::Row),
+            _ => window(Beside::None),
+        }
+    }
+
+    /// Taps that lie side by side.
+    fn beside(self) -> usize {
+        match self.beside {
+            Beside::None => 1,
+            Beside::Row => self.kernel,
+            Beside::All => self.kernel * self.kernel,
+        }
+    }
+
+    fn pad(self) -> usize {
+        self.kernel / 2
+    }
+
+    /// Features of a position.
+    pub fn expanded(self) -> usize {
+        self.beside() * self.features
+    }
+
+    /// Blocks of features of a position.
+    pub fn blocks(self) -> usize {
+        self.expanded().div_ceil(SIDE)
+    }
+
+    /// Taps that are distances between positions. Tap i of these stands for the taps `i beside ..` of the kernel.
+    pub fn distances(self) -> usize {
+        self.kernel * self.kernel / self.beside()
+    }
+
+    /// Steps of a product over the whole neighbourhood.
+    pub fn steps(self) -> usize {
+        self.distances() * self.blocks()
+    }
+
+    /// The kernel's tap and its feature behind feature `expanded` of a position, for the tap `distance` of [`Window::distances`].
+    pub fn source(self, distance: usize, expanded: usize) -> (usize, usize) {
+        (distance * self.beside() + expanded / self.features, expanded % self.features)
+    }
+
+    /// The reverse of [`Window::source`].
+    pub fn place(self, tap: usize, feature: usize) -> (usize, usize) {
+        (tap / self.beside(), tap % self.beside() * self.features + feature)
+    }
+}
+
+/// Positions of a panel: those of some images, one after another, each with `rows` rows and those around them.
+#[derive(Clone, Copy, Debug)]
+pub struct Grid {
+    pub window: Window,
+    pub width: usize,
+    pub rows: usize,
+    pub images: usize,
+}
+
+impl Grid {
+    /// Positions from one row to the next.
+    pub fn pitch(self) -> usize {
+        if self.window.beside == Beside::None { self.width + 2 * self.window.pad() } else { self.width }
+    }
+
+    /// Rows of an image, with those above and below.
+    pub fn image_rows(self) -> usize {
+        if self.window.beside == Beside::All { self.rows } else { self.rows + 2 * self.window.pad() }
+    }
+
+    /// Positions from one image to the next.
+    pub fn image_pitch(self) -> usize {
+        self.image_rows() * self.pitch()
+    }
+
+    pub fn positions(self) -> usize {
+        self.images * self.image_pitch()
+    }
+
+    /// How many positions further tap `i` of [`Window::distances`] reads.
+    pub fn distance(self, i: usize) -> usize {
+        match self.window.beside {
+            Beside::None => i / self.window.kernel * self.pitch() + i % self.window.kernel,
+            Beside::Row => i * self.pitch(),
+            Beside::All => 0,
+        }
+    }
+
+    /// Positions of a block of a panel: behind the last one follow zeros for what products read past it.
+    pub fn plane(self) -> usize {
+        (self.positions().next_multiple_of(SIDE) + self.distance(self.window.distances() - 1) + 4).next_multiple_of(2)
+    }
+
+    /// Numbers of a panel of `blocks` blocks.
+    pub fn panel_len(self, blocks: usize) -> usize {
+        blocks * self.plane() * SIDE
+    }
+}
+
+/// What of some views is laid into a panel.
+#[derive(Clone)]
+pub struct Part<'a> {
+    pub views: Views<'a>,
+    /// The neighbourhood of a position; the grid's own, or a single pixel.
+    pub window: Window,
+    pub first_image: usize,
+    pub first_row: usize,
+    /// Blocks of features, counted over the whole.
+    pub blocks: Range<usize>,
+    /// Rows of the images that exist; the others count as zeros.
+    pub valid_rows: Range<usize>,
+}
+
+impl Part<'_> {
+    /// Lays the part into `panel`, `[block][position][32]` with `grid`'s positions.
+    #[inline(always)]
+    pub fn fill(&self, grid: Grid, panel: &mut [bf16]) {
+        let [n, h, w] = self.views.size();
+        assert!(panel.len() >= grid.panel_len(self.blocks.len()), "room for a panel");
+        assert!(self.first_image + grid.images <= n && self.valid_rows.end <= h && grid.width == w, "the part lies in its views");
+        assert!(self.blocks.end <= self.window.blocks(), "blocks that are there");
+        match self.views.unit() {
+            32 => self.fill_by::<32>(grid, panel),
+            16 => self.fill_by::<16>(grid, panel),
+            4 => self.fill_by::<4>(grid, panel),
+            _ => self.fill_by::<1>(grid, panel),
+        }
+    }
+
+    #[inline(always)]
+    fn fill_by<const UNIT: usize>(&self, grid: Grid, panel: &mut [bf16]) {
+        let (plane, pitch) = (grid.plane(), grid.pitch());
+        for block in panel.chunks_exact_mut(plane * SIDE).take(self.blocks.len()) {
+            block[grid.positions() * SIDE..].fill(bf16::ZERO);
+        }
+        // The last block's features that nothing is laid into.
+        let ragged = !self.window.expanded().is_multiple_of(SIDE) && self.blocks.contains(&(self.window.blocks() - 1));
+        for image in 0..grid.images {
+            for row in 0..grid.image_rows() {
+                let first = image * grid.image_pitch() + row * pitch;
+                if ragged {
+                    let from = (self.blocks.len() - 1) * plane + first;
+                    panel[from * SIDE..(from + pitch) * SIDE].fill(bf16::ZERO);
+                }
+                for column in 0..pitch {
+                    // SAFETY: positions, blocks and images are those of `fill`'s checks.
+                    unsafe { self.fill_position::<UNIT>(grid, image, [row, column], panel, first + column) };
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn fill_position<const UNIT: usize>(
+        &self,
+        grid: Grid,
+        image: usize,
+        [row, column]: [usize; 2],
+        panel: &mut [bf16],
+        position: usize,
+    ) {
+        let (pad, plane) = (self.window.pad(), grid.plane());
+        let mut feature = 0;
+        for tap in 0..self.window.beside() {
+            let (r, s) = match self.window.beside {
+                Beside::All => (tap / self.window.kernel, tap % self.window.kernel),
+                _ => (0, tap),
+            };
+            let (y, x) = ((self.first_row + row + r).wrapping_sub(pad), (column + s).wrapping_sub(pad));
+            let inside = self.valid_rows.contains(&y) && x < grid.width;
+            for view in self.views.iter() {
+                let [n, h, w] = view.pitch;
+                let from = if inside { (self.first_image + image) * n + y * h + x * w } else { 0 };
+                for channel in (0..view.channels).step_by(UNIT) {
+                    let block = feature / SIDE;
+                    if self.blocks.contains(&block) {
+                        let to = ((block - self.blocks.start) * plane + position) * SIDE + feature % SIDE;
+                        // SAFETY: the caller's position lies in the panel, the pixel in its view, whose last one was checked; a unit
+                        // divides both the channels and a block.
+                        unsafe {
+                            let to = panel.as_mut_ptr().add(to).cast::<[bf16; UNIT]>();
+                            let from = view.data.as_ptr().add(from + channel).cast::<[bf16; UNIT]>();
+                            to.write(if inside { from.read() } else { [bf16::ZERO; UNIT] });
+                        }
+                    }
+                    feature += UNIT;
+                }
+            }
+        }
+    }
+}

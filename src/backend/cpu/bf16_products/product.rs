@@ -1,0 +1,198 @@
+//! The micro-kernel: blocks of 32 x 32 sums of products of bf16, in f32.
+//!
+//! ```text
+//! c[m][n] (+)= sum over steps of  sum over k < 32 of  a_step[m][k] b_step[k][n]
+//! ```
+//!
+//! A step of the left side is 32 rows of 32 numbers, one row after another. A step of the right side has its rows by twos, as the
+//! instructions for bf16 take them: 16 pairs of rows, `[pair][n][2]`. Both are 2 KiB. With AMX they are two tiles each, and the four
+//! tiles of sums stay in registers; elsewhere bf16 is widened to f32, which loses nothing.
+
+use super::super::simd::{Lanes, Level, Stored};
+use half::bf16;
+
+/// Rows and columns of a block, and products of a step.
+pub const SIDE: usize = 32;
+/// Numbers of a step of either side, and sums of a block.
+pub const BLOCK: usize = SIDE * SIDE;
+
+/// Sums of a block, row after row.
+#[repr(C, align(64))]
+pub struct Sums(pub [f32; BLOCK]);
+
+/// The units that multiply, set up for this thread while it lives.
+pub struct Multiplier {
+    amx: bool,
+}
+
+impl Multiplier {
+    /// For a thread at `level`, which its CPU has.
+    pub fn new(level: Level) -> Multiplier {
+        let amx = level == Level::Amx;
+        if amx {
+            // SAFETY: the level was found available, which includes the right to use the tiles.
+            unsafe { amx::configure() };
+        }
+        Multiplier { amx }
+    }
+
+    /// Adds the products of `steps.len()` steps to `c`, or to 0. Step i of the left side starts at `a + steps[i]`, of the right side
+    /// at `b + i BLOCK`.
+    ///
+    /// # Safety
+    /// The CPU has the level of `L`; both sides have all of their steps; `c` has BLOCK floats. `a` at each step, `b` and `c` are fast
+    /// where they begin a cache line.
+    #[inline(always)]
+    pub unsafe fn multiply<L: Lanes>(&self, a: *const bf16, steps: &[u32], b: *const bf16, c: *mut f32, add: bool) {
+        // SAFETY: passed on; tiles were configured where they are used.
+        unsafe {
+            match self.amx {
+                true => amx::multiply(a, steps, b, c, add),
+                false => multiply_widened::<L>(a, steps, b, c, add),
+            }
+        }
+    }
+}
+
+impl Drop for Multiplier {
+    fn drop(&mut self) {
+        if self.amx {
+            // SAFETY: the tiles were configured by this thread.
+            unsafe { amx::release() };
+        }
+    }
+}
+
+/// Rows of sums that are kept in registers.
+const ROWS: usize = 4;
+
+#[inline(always)]
+unsafe fn multiply_widened<L: Lanes>(a: *const bf16, steps: &[u32], b: *const bf16, c: *mut f32, add: bool) {
+    for column in (0..SIDE).step_by(L::N) {
+        for row in (0..SIDE).step_by(ROWS) {
+            // SAFETY: rows, columns and steps lie in what the caller has promised.
+            unsafe {
+                let at = c.add(row * SIDE + column);
+                let mut sums = [L::splat(0.0); ROWS];
+                if add {
+                    for (m, sum) in sums.iter_mut().enumerate() {
+                        *sum = L::load(at.add(m * SIDE));
+                    }
+                }
+                for (i, &step) in steps.iter().enumerate() {
+                    let left = a.add(step as usize + row * SIDE);
+                    let right = b.add(i * BLOCK + 2 * column);
+                    for pair in 0..SIDE / 2 {
+                        let [even, odd] = L::load_bf16_pairs(right.add(pair * 2 * SIDE));
+                        for (m, sum) in sums.iter_mut().enumerate() {
+                            let x = left.add(m * SIDE + 2 * pair);
+                            *sum = L::splat((*x).widen()).mul_add(even, *sum);
+                            *sum = L::splat((*x.add(1)).widen()).mul_add(odd, *sum);
+                        }
+                    }
+                }
+                for (m, sum) in sums.iter().enumerate() {
+                    sum.store(at.add(m * SIDE));
+                }
+            }
+        }
+    }
+}
+
+/// Advanced Matrix Extensions (Intel 64 and IA-32 Architectures Software Developer's Manual, chapter "Programming with Intel AMX"). As
+/// inline assembly, since Rust has its intrinsics in nightly builds only.
+#[cfg(target_arch = "x86_64")]
+mod amx {
+    use super::BLOCK;
+    use half::bf16;
+    use std::arch::asm;
+
+    /// Palette 1: eight tiles of 16 rows of 64 bytes.
+    #[repr(C, align(64))]
+    struct Configuration {
+        palette: u8,
+        start_row: u8,
+        reserved: [u8; 14],
+        row_bytes: [u16; 16],
+        rows: [u8; 16],
+    }
+
+    const CONFIGURATION: Configuration = Configuration {
+        palette: 1,
+        start_row: 0,
+        reserved: [0; 14],
+        row_bytes: [64, 64, 64, 64, 64, 64, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
+        rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
+    };
+
+    pub unsafe fn configure() {
+        // SAFETY: the CPU has AMX, and the configuration is a valid one of 64 bytes.
+        unsafe { asm!("ldtilecfg [{}]", in(reg) &CONFIGURATION, options(nostack, preserves_flags)) };
+    }
+
+    pub unsafe fn release() {
+        // SAFETY: the CPU has AMX.
+        unsafe { asm!("tilerelease", options(nostack, nomem, preserves_flags)) };
+    }
+
+    /// Tiles 0 to 3 are the sums (rows 0 to 15 and columns 0 to 15, then columns from 16, then the same of rows from 16), 4 and 5 the
+    /// left side, 6 and 7 the right one.
+    #[inline(always)]
+    pub unsafe fn multiply(a: *const bf16, steps: &[u32], b: *const bf16, c: *mut f32, add: bool) {
+        // SAFETY: the caller has promised the blocks; rows of sums are 128 bytes apart, those of the left side 64, pairs of rows of
+        // the right side 128.
+        unsafe {
+            match add {
+                true => asm!(
+                    "tileloadd tmm0, [{c} + {row}]",
+                    "tileloadd tmm1, [{c} + {row} + 64]",
+                    "tileloadd tmm2, [{c} + {row} + 2048]",
+                    "tileloadd tmm3, [{c} + {row} + 2112]",
+                    c = in(reg) c, row = in(reg) 128usize, options(nostack, readonly, preserves_flags)
+                ),
+                false => asm!(
+                    "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
+                    options(nostack, nomem, preserves_flags)
+                ),
+            }
+            let mut right = b;
+            for &step in steps {
+                asm!(
+                    "tileloadd tmm4, [{a} + {a_row}]",
+                    "tileloadd tmm6, [{b} + {b_row}]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tileloadd tmm7, [{b} + {b_row} + 64]",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tileloadd tmm5, [{a} + {a_row} + 1024]",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    a = in(reg) a.add(step as usize), a_row = in(reg) 64usize,
+                    b = in(reg) right, b_row = in(reg) 128usize,
+                    options(nostack, readonly, preserves_flags)
+                );
+                right = right.add(BLOCK);
+            }
+            asm!(
+                "tilestored [{c} + {row}], tmm0",
+                "tilestored [{c} + {row} + 64], tmm1",
+                "tilestored [{c} + {row} + 2048], tmm2",
+                "tilestored [{c} + {row} + 2112], tmm3",
+                c = in(reg) c, row = in(reg) 128usize, options(nostack, preserves_flags)
+            );
+        }
+    }
+}
+
+/// No level of this processor has it.
+#[cfg(not(target_arch = "x86_64"))]
+mod amx {
+    use half::bf16;
+
+    pub unsafe fn configure() {}
+
+    pub unsafe fn release() {}
+
+    pub unsafe fn multiply(_a: *const bf16, _steps: &[u32], _b: *const bf16, _c: *mut f32, _add: bool) {
+        unreachable!("AMX on a processor without it")
+    }
+}

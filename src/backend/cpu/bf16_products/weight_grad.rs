@@ -1,0 +1,282 @@
+//! Gradients of weights: sums over pixels of outer products.
+//!
+//! ```text
+//! dw[tap, ci, co] = sum over p of  dy[p, co] x[p shifted by tap, ci]
+//! ```
+//!
+//! Positions are what is summed over here, so that the left side is dy transposed, `[block of co][step][32 co][32 positions]`, and the
+//! right side x with its positions by twos, `[block of features][pair][32][2]`. A tap shifts x by whole positions: by an odd number
+//! of them, pairs begin at odd positions, of which there is a second copy. Tasks are chunks of bands of rows, where few weights make that
+//! cheap, times groups of channels of both sides; each leaves partial sums, which are added in the chunks' order.
+
+use super::super::simd::{Kernel, Lanes, Level, dispatch};
+use super::own_place;
+use super::panel::{Grid, Part, Views, Window};
+use super::product::{BLOCK, Multiplier, SIDE};
+use half::bf16;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Bytes of a band's panels: half of the level-2 cache of the processors that have AMX.
+const BAND_BYTES: usize = 1 << 20;
+/// Bytes of all partial sums.
+const PARTIAL_BYTES: usize = 8 << 20;
+/// Tasks that the work is cut into, where it can be.
+const TASKS: usize = 16;
+/// The most steps of a band's products.
+const MAX_STEPS: usize = 512;
+
+/// One gradient. With a transposed convolution, features of `dy` are those of its four taps, one after another.
+pub struct WeightGrad<'a> {
+    pub level: Level,
+    pub kernel: usize,
+    pub x: Views<'a>,
+    pub dy: Views<'a>,
+    /// Output channels of a tap.
+    pub co: usize,
+}
+
+/// How a gradient is cut.
+#[derive(Clone, Copy)]
+struct Cut {
+    window: Window,
+    /// Images, rows, columns.
+    size: [usize; 3],
+    /// Blocks of dy's and of x's features.
+    blocks: [usize; 2],
+    /// Of these, those of a task.
+    group: [usize; 2],
+    /// Images and rows of a band: several whole images, or some rows of one.
+    band: [usize; 2],
+    /// Bands of a chunk.
+    chunk: usize,
+}
+
+impl Cut {
+    fn new(kernel: usize, features: usize, features_dy: usize, size: [usize; 3]) -> Cut {
+        let window = Window::new(kernel, features);
+        let blocks = [features_dy.div_ceil(SIDE), window.blocks()];
+        let mut cut = Cut { window, size, blocks, group: blocks, band: [1, 1], chunk: 1 };
+        let most_chunks = (PARTIAL_BYTES / (cut.partial_len() * size_of::<f32>())).clamp(1, TASKS);
+        while cut.groups()[0] * cut.groups()[1] * most_chunks < TASKS && cut.group != [1, 1] {
+            let wider = usize::from(cut.group[1] > cut.group[0]);
+            cut.group[wider] = cut.group[wider].div_ceil(2);
+        }
+        cut.band = cut.band();
+        let bands = cut.bands();
+        cut.chunk = bands.div_ceil(most_chunks.min(bands));
+        cut
+    }
+
+    fn band(self) -> [usize; 2] {
+        let [images, height, width] = self.size;
+        // A panel of either side, and its rearranged form: one of dy, two of x.
+        let bytes = SIDE * size_of::<bf16>() * (2 * self.group[0] + 3 * self.group[1]);
+        let most = (BAND_BYTES / bytes).clamp(SIDE, MAX_STEPS * SIDE);
+        let one = Grid { window: self.window, width, rows: height, images: 1 };
+        if one.image_pitch() <= most {
+            let images_of_band = (most / one.image_pitch()).min(images);
+            return [images.div_ceil(images.div_ceil(images_of_band)), height];
+        }
+        let rows = (most / one.pitch()).saturating_sub(one.image_rows() - height).clamp(1, height);
+        [1, height.div_ceil(height.div_ceil(rows))]
+    }
+
+    fn grid(self) -> Grid {
+        Grid { window: self.window, width: self.size[2], rows: self.band[1], images: self.band[0] }
+    }
+
+    fn bands(self) -> usize {
+        self.size[0].div_ceil(self.band[0]) * self.size[1].div_ceil(self.band[1])
+    }
+
+    fn chunks(self) -> usize {
+        self.bands().div_ceil(self.chunk)
+    }
+
+    fn groups(self) -> [usize; 2] {
+        [0, 1].map(|side| self.blocks[side].div_ceil(self.group[side]))
+    }
+
+    /// Sums of a chunk: `[block of dy][block of x][distance][32 co][32 features]`.
+    fn partial_len(self) -> usize {
+        self.blocks[0] * self.blocks[1] * self.window.distances() * BLOCK
+    }
+
+    /// Steps of a band's products.
+    fn steps(self, grid: Grid) -> usize {
+        ((grid.images - 1) * grid.image_pitch() + grid.rows * grid.pitch()).div_ceil(SIDE)
+    }
+
+    /// Numbers of: a panel of either side, dy transposed, one of the two copies of x by pairs.
+    fn scratch(self) -> [usize; 3] {
+        let grid = self.grid();
+        let panel = grid.panel_len(self.group[0].max(self.group[1]));
+        [panel, self.group[0] * self.steps(grid) * BLOCK, grid.panel_len(self.group[1])]
+    }
+
+    fn scratch_len(self) -> usize {
+        let [panel, left, right] = self.scratch();
+        panel + left + 2 * right
+    }
+}
+
+/// Bytes of the workspace of a gradient over images of `size` (images, rows, columns), `features` of x and `features_dy` of dy.
+pub fn workspace(threads: usize, kernel: usize, features: usize, features_dy: usize, size: [usize; 3]) -> usize {
+    let cut = Cut::new(kernel, features, features_dy, size);
+    cut.chunks() * cut.partial_len() * size_of::<f32>() + threads * cut.scratch_len() * size_of::<bf16>()
+}
+
+impl WeightGrad<'_> {
+    /// Writes dw `[taps, ci, co]`; `workspace` has what [`workspace`] asks for.
+    pub fn run(&self, dw: &mut [f32], workspace: &mut [f32]) {
+        let cut = Cut::new(self.kernel, self.x.features(), self.dy.features(), self.x.size());
+        assert_eq!(self.x.size(), self.dy.size(), "images of one size");
+        let (partials, rest) = workspace.split_at_mut(cut.chunks() * cut.partial_len());
+        let scratch: &mut [bf16] = bytemuck::cast_slice_mut(rest);
+        assert!(scratch.len() >= rayon::current_num_threads() * cut.scratch_len(), "the workspace of a gradient");
+        let work = Work { gradient: self, cut, partials: partials.as_mut_ptr(), scratch: scratch.as_mut_ptr() };
+        let [groups_dy, groups_x] = cut.groups();
+        (0..cut.chunks() * groups_dy * groups_x).into_par_iter().for_each(|task| {
+            let (group, chunk) = (task % (groups_dy * groups_x), task / (groups_dy * groups_x));
+            let blocks = [group / groups_x, group % groups_x];
+            let blocks = [0, 1].map(|side| {
+                let first = blocks[side] * cut.group[side];
+                first..(first + cut.group[side]).min(cut.blocks[side])
+            });
+            dispatch(self.level, Task { work: &work, chunk, blocks });
+        });
+        self.add_chunks(cut, partials, dw);
+    }
+
+    /// Adds the chunks in order, and turns blocks of [co][features] into rows of dw.
+    fn add_chunks(&self, cut: Cut, partials: &[f32], dw: &mut [f32]) {
+        let (window, co, ci) = (cut.window, self.co, self.x.features());
+        let taps_of_dy = self.dy.features() / co;
+        assert_eq!(dw.len(), window.kernel * window.kernel * taps_of_dy * ci * co, "weights of all taps");
+        dw.par_chunks_mut(co).enumerate().for_each(|(row, out)| {
+            let (tap, feature) = (row / ci, row % ci);
+            // Only one of both has several taps.
+            let (tap_x, first) = if taps_of_dy > 1 { (0, tap * co) } else { (tap, 0) };
+            let (distance, expanded) = window.place(tap_x, feature);
+            let (block_x, lane) = (expanded / SIDE, expanded % SIDE);
+            for (j, out) in out.iter_mut().enumerate() {
+                let (block_dy, row) = ((first + j) / SIDE, (first + j) % SIDE);
+                let block = (block_dy * cut.blocks[1] + block_x) * window.distances() + distance;
+                let at = block * BLOCK + row * SIDE + lane;
+                *out = partials.chunks_exact(cut.partial_len()).map(|chunk| chunk[at]).sum();
+            }
+        });
+    }
+}
+
+struct Work<'a> {
+    gradient: &'a WeightGrad<'a>,
+    cut: Cut,
+    partials: *mut f32,
+    /// Of each thread.
+    scratch: *mut bf16,
+}
+
+// SAFETY: threads write to scratch of their own, and tasks to partial sums of their own.
+unsafe impl Sync for Work<'_> {}
+
+/// Some bands, and some blocks of both sides.
+struct Task<'a> {
+    work: &'a Work<'a>,
+    chunk: usize,
+    blocks: [Range<usize>; 2],
+}
+
+impl Kernel for Task<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let cut = self.work.cut;
+        // SAFETY: `run` has checked the room of all threads.
+        let scratch = unsafe {
+            std::slice::from_raw_parts_mut(self.work.scratch.add(own_place() * cut.scratch_len()), cut.scratch_len())
+        };
+        let multiplier = Multiplier::new(self.work.gradient.level);
+        let bands = self.chunk * cut.chunk..((self.chunk + 1) * cut.chunk).min(cut.bands());
+        for band in bands.clone() {
+            // SAFETY: passed on.
+            unsafe { self.add_band::<L>(&multiplier, band, band == bands.start, scratch) };
+        }
+    }
+}
+
+impl Task<'_> {
+    #[inline(always)]
+    unsafe fn add_band<L: Lanes>(&self, multiplier: &Multiplier, band: usize, first: bool, scratch: &mut [bf16]) {
+        let Work { gradient, cut, partials, .. } = *self.work;
+        let [images, height, _] = cut.size;
+        let bands_of_image = height.div_ceil(cut.band[1]);
+        let (first_image, first_row) = (band / bands_of_image * cut.band[0], band % bands_of_image * cut.band[1]);
+        let grid = Grid {
+            images: cut.band[0].min(images - first_image),
+            rows: cut.band[1].min(height - first_row),
+            ..cut.grid()
+        };
+        let steps = cut.steps(grid);
+        let [panel_len, left_len, right_len] = cut.scratch();
+        let (panel, rest) = scratch.split_at_mut(panel_len);
+        let (left, right) = rest.split_at_mut(left_len);
+        let [blocks_dy, blocks_x] = self.blocks.clone();
+
+        let window = Window::new(1, gradient.dy.features());
+        let valid_rows = first_row..first_row + grid.rows;
+        Part { views: gradient.dy, window, first_image, first_row, blocks: blocks_dy.clone(), valid_rows }.fill(grid, panel);
+        for (block, out) in left.chunks_exact_mut(steps * BLOCK).take(blocks_dy.len()).enumerate() {
+            let from = &panel[block * grid.plane() * SIDE..];
+            out.chunks_exact_mut(BLOCK).zip(from.chunks_exact(BLOCK)).for_each(|(out, from)| transpose(from, out));
+        }
+        let (views, window, valid_rows) = (gradient.x, cut.window, 0..height);
+        Part { views, window, first_image, first_row, blocks: blocks_x.clone(), valid_rows }.fill(grid, panel);
+        for (parity, out) in right.chunks_exact_mut(right_len).enumerate() {
+            pair(grid, &panel[..grid.panel_len(blocks_x.len())], parity, out);
+        }
+
+        let table: [u32; MAX_STEPS] = std::array::from_fn(|i| (i * BLOCK) as u32);
+        for (i, block_dy) in blocks_dy.enumerate() {
+            for (j, block_x) in blocks_x.clone().enumerate() {
+                for distance in 0..window.distances() {
+                    let block = (block_dy * cut.blocks[1] + block_x) * window.distances() + distance;
+                    let shift = grid.distance(distance);
+                    let from = shift % 2 * right_len + j * grid.plane() * SIDE + shift / 2 * 2 * SIDE;
+                    assert!(from + steps * BLOCK <= 2 * right_len, "pairs behind the last position");
+                    // SAFETY: the caller has the level; both sides have `steps` steps, and the block of sums is this task's own.
+                    unsafe {
+                        let sums = partials.add(self.chunk * cut.partial_len() + block * BLOCK);
+                        let (a, b) = (left.as_ptr().add(i * steps * BLOCK), right.as_ptr().add(from));
+                        multiplier.multiply::<L>(a, &table[..steps], b, sums, !first);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// 32 positions of 32 numbers as 32 numbers of 32 positions.
+#[inline(always)]
+fn transpose(from: &[bf16], out: &mut [bf16]) {
+    for (channel, out) in out.chunks_exact_mut(SIDE).enumerate() {
+        for (position, out) in out.iter_mut().enumerate() {
+            *out = from[position * SIDE + channel];
+        }
+    }
+}
+
+/// Positions by twos, the first pair beginning at `parity`.
+#[inline(always)]
+fn pair(grid: Grid, panel: &[bf16], parity: usize, out: &mut [bf16]) {
+    let plane = grid.plane() * SIDE;
+    for (from, out) in panel.chunks_exact(plane).zip(out.chunks_exact_mut(plane)) {
+        let pairs = from[parity * SIDE..].chunks_exact(2 * SIDE).zip(out.chunks_exact_mut(2 * SIDE));
+        for (from, out) in pairs {
+            for i in 0..SIDE {
+                out[2 * i] = from[i];
+                out[2 * i + 1] = from[SIDE + i];
+            }
+        }
+    }
+}
