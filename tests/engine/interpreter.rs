@@ -46,8 +46,7 @@ pub fn execute(instruction: &Instruction, inputs: &[Array], before: &[Array]) ->
         {
             before.to_vec()
         }
-        (Instruction::Cast(op), [x]) if op.to == DType::F16 => vec![x.map(cast::to_half)],
-        (Instruction::Cast(_), [x]) => vec![x.clone()],
+        (Instruction::Cast(op), [x]) => vec![stored(x.clone(), op.to)],
         (Instruction::CheckFinite(_), [g]) => vec![cast::check_finite(g, &before[0])],
         (Instruction::Adam(op), [g, schedule, ..]) => {
             let constants = [op.beta1, op.beta2, op.eps].map(f64::from);
@@ -188,9 +187,13 @@ fn run_with(tape: &Tape, given: &BTreeMap<String, Array>, store: impl Fn(Array, 
     Run { values, names, tie_distance }
 }
 
-/// An array as memory of this type holds it: f64 stands for f32, and f16 is rounded.
+/// An array as memory of this type holds it: f64 stands for f32, and what has 16 bits is rounded.
 pub fn stored(array: Array, dtype: DType) -> Array {
-    if dtype == DType::F16 { array.map(cast::to_half) } else { array }
+    match dtype {
+        DType::F16 => array.map(cast::to_f16),
+        DType::Bf16 => array.map(cast::to_bf16),
+        DType::F32 | DType::U8 => array,
+    }
 }
 
 fn distance_from_ties(instruction: &Instruction, inputs: &[Array]) -> f64 {

@@ -2,7 +2,7 @@
 
 use super::interpreter::{execute, stored};
 use crate::reference::Array;
-use half::f16;
+use half::{bf16, f16};
 use unet_engine::backend::Backend;
 use unet_engine::error::Result;
 use unet_engine::ops::Instruction;
@@ -61,6 +61,7 @@ impl Backend for ReferenceBackend {
         let data: Vec<f64> = match slot.dtype {
             DType::F32 => bytemuck::pod_collect_to_vec::<u8, f32>(bytes).into_iter().map(f64::from).collect(),
             DType::F16 => bytemuck::pod_collect_to_vec::<u8, f16>(bytes).into_iter().map(f64::from).collect(),
+            DType::Bf16 => bytemuck::pod_collect_to_vec::<u8, bf16>(bytes).into_iter().map(f64::from).collect(),
             DType::U8 => bytes.iter().map(|&b| f64::from(b)).collect(),
         };
         self.store(slot, &Array::new(slot.shape.0, data));
@@ -72,6 +73,7 @@ impl Backend for ReferenceBackend {
         let out: Vec<u8> = match slot.dtype {
             DType::F32 => data.iter().flat_map(|&x| (x as f32).to_le_bytes()).collect(),
             DType::F16 => data.iter().flat_map(|&x| f16::from_f64(x).to_le_bytes()).collect(),
+            DType::Bf16 => data.iter().flat_map(|&x| bf16::from_f64(x).to_le_bytes()).collect(),
             DType::U8 => data.iter().map(|&x| x as u8).collect(),
         };
         bytes.copy_from_slice(&out);

@@ -118,7 +118,7 @@ impl Data {
         let expected: Vec<Array> = outputs.collect();
         let allowed = vec![Array::zeros(shape); 3];
         let (name, instruction) = (self.name.clone(), Instruction::Augment(self.operation));
-        Case { name, instruction, inputs: self.inputs(), before: Vec::new(), expected, allowed, half: false }
+        Case { name, instruction, inputs: self.inputs(), before: Vec::new(), expected, allowed, half: None }
     }
 
     /// The case judged by the reference, and how many pixels of it lie too near to a border to be judged.
@@ -136,7 +136,7 @@ impl Data {
             }
         }
         let name = format!("{} by the reference", self.name);
-        (Case { name, instruction, inputs, before: Vec::new(), expected, allowed, half: false }, n_unjudged)
+        (Case { name, instruction, inputs, before: Vec::new(), expected, allowed, half: None }, n_unjudged)
     }
 }
 

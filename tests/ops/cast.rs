@@ -1,8 +1,10 @@
-//! Casts between f32 and f16: exact to the last bit.
+//! Casts between f32 and f16 or bf16: exact to the last bit.
 
-use super::harness::{Case, Random, check, run_case};
-use crate::reference::{Array, cast::to_half};
-use half::f16;
+use super::harness::{Case, Random, check, check_on_cpu, run_case};
+use crate::engine::interpreter::stored;
+use crate::reference::Array;
+use crate::reference::cast::{to_bf16, to_f16};
+use half::{bf16, f16};
 use proptest::prelude::*;
 use unet_engine::backend::{Session, cpu};
 use unet_engine::error::ErrorKind;
@@ -12,17 +14,20 @@ use unet_engine::ops::cast::Cast;
 use unet_engine::plan::PlanOptions;
 use unet_engine::tape::{DType, Shape, Tape};
 
-fn case(x: Array, half: bool, to: DType) -> Case {
-    let name = format!("shape {:?}, {}", x.shape, if half { "from f16" } else { "from f32" });
+fn case(x: Array, half: Option<DType>, to: DType) -> Case {
+    let name = format!("shape {:?}, from {half:?}", x.shape);
     Case { half, ..Case::exact(name, Instruction::Cast(Cast { to }), vec![x]) }
 }
 
-/// All four casts of f32 numbers.
+/// All casts of f32 numbers. bf16 is of the CPU.
 fn check_all(x: &Array) {
-    let rounded = x.map(to_half);
     for to in [DType::F32, DType::F16] {
-        check(&case(x.clone(), false, to));
-        check(&case(rounded.clone(), true, to));
+        check(&case(x.clone(), None, to));
+        check(&case(stored(x.clone(), DType::F16), Some(DType::F16), to));
+    }
+    check_on_cpu(&case(x.clone(), None, DType::Bf16));
+    for to in [DType::F32, DType::Bf16] {
+        check_on_cpu(&case(stored(x.clone(), DType::Bf16), Some(DType::Bf16), to));
     }
 }
 
@@ -35,17 +40,24 @@ fn the_reference_rounds_as_ieee_754_says() {
         if !x.is_finite() {
             continue;
         }
-        assert_eq!(to_half(x.to_f64()), x.to_f64());
+        assert_eq!(to_f16(x.to_f64()), x.to_f64());
         let next = f16::from_bits(bits + 1).to_f64();
         for between in [0.25, 0.5, 0.75].map(|share| x.to_f64() + share * (next - x.to_f64())) {
-            assert_eq!(to_half(between), f16::from_f64(between).to_f64(), "{between:e}");
+            assert_eq!(to_f16(between), f16::from_f64(between).to_f64(), "{between:e}");
+        }
+    }
+    for bits in (0..=u16::MAX).filter(|bits| bf16::from_bits(*bits).is_finite()) {
+        let [x, next] = [bits, bits + 1].map(|bits| bf16::from_bits(bits).to_f64());
+        assert_eq!(to_bf16(x), x);
+        for between in [0.25, 0.5, 0.75].map(|share| x + share * (next - x)).into_iter().filter(|x| x.is_finite()) {
+            assert_eq!(to_bf16(between), bf16::from_f64(between).to_f64(), "{between:e}");
         }
     }
     assert_eq!(
-        [65504.0, 65519.9, 65520.0, -65520.0, 1e300].map(to_half),
+        [65504.0, 65519.9, 65520.0, -65520.0, 1e300].map(to_f16),
         [65504.0, 65504.0, f64::INFINITY, f64::NEG_INFINITY, f64::INFINITY]
     );
-    assert!(to_half(f64::NAN).is_nan() && to_half(-0.0).is_sign_negative());
+    assert!(to_f16(f64::NAN).is_nan() && to_bf16(-0.0).is_sign_negative());
 }
 
 #[test]
@@ -66,11 +78,11 @@ proptest! {
     }
 }
 
-/// The CPU computes in f32 alone: it says so, when planned as when run.
+/// The CPU computes in f32 and bf16: it says so, when planned as when run.
 #[test]
 fn the_cpu_refuses_other_steps_on_f16() {
-    let x = Random::new(1).symmetric([1, 2, 2, 3]).map(to_half);
-    let case = Case { half: true, ..Case::exact("f16".into(), Instruction::Add(Add {}), vec![x.clone(), x]) };
+    let x = Random::new(1).symmetric([1, 2, 2, 3]).map(to_f16);
+    let case = Case { half: Some(DType::F16), ..Case::exact("f16".into(), Instruction::Add(Add {}), vec![x.clone(), x]) };
     let message = run_case(&case, &mut *cpu::open(1).unwrap()).unwrap_err();
     assert!(message.contains("add on f16") && message.contains("CUDA"), "{message}");
     let mut tape = Tape::new();

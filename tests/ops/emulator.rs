@@ -1,15 +1,14 @@
 //! The emulated GPUs on which every case runs as well.
 
 use super::harness::{Case, check_on};
-use crate::engine::interpreter::execute;
-use half::f16;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use unet_engine::backend::Backend;
 use unet_engine::backend::cuda::{self, Cuda, driver::Emulator};
-use unet_engine::ops::{Instruction, Operand};
+use unet_engine::ops::Instruction;
+use unet_engine::tape::DType;
 
 /// Architectures with different matrix instructions: Volta, Turing, Ampere and later.
 const ARCHITECTURES: [u32; 3] = [70, 75, 80];
@@ -69,7 +68,7 @@ pub fn with_gpu<R>(work: impl FnOnce(&mut dyn Backend) -> R) -> Option<R> {
 /// Runs `case` on the GPU if that is asked for, and says whether it did.
 pub fn check_on_gpu(case: &Case) -> bool {
     let check_both = |gpu: &mut dyn Backend| {
-        [Some(case), in_half(case).as_ref()].into_iter().flatten().for_each(|case| check_on("cuda", case, gpu));
+        [Some(case), case.stored_as(DType::F16).as_ref()].into_iter().flatten().for_each(|case| check_on("cuda", case, gpu));
     };
     with_gpu(check_both).is_some()
 }
@@ -77,32 +76,10 @@ pub fn check_on_gpu(case: &Case) -> bool {
 /// Runs `case` on the emulated GPUs whose kernels differ for it, in f32 and, where the operation may store f16, in that.
 pub fn check(case: &Case) {
     let seed = case.inputs.iter().map(|array| array.data.len() as u64).sum();
-    for case in [Some(case), in_half(case).as_ref()].into_iter().flatten() {
+    for case in [Some(case), case.stored_as(DType::F16).as_ref()].into_iter().flatten() {
         for &architecture in architectures(&case.instruction) {
             let Some(mut backend) = open(architecture, seed) else { return };
             check_on(&format!("emulated sm_{architecture}"), case, &mut backend);
         }
     }
-}
-
-/// The case with f16 where the operation may store f16, or `None` if nowhere. The arithmetic stays f32, so the error allowed grows
-/// by half a unit in the last place of an f16 output.
-pub fn in_half(case: &Case) -> Option<Case> {
-    let op = case.instruction.op();
-    let may_be_half = |operand| op.may_be_half(operand);
-    if case.half || !(0..case.inputs.len()).any(|i| may_be_half(Operand::Input(i))) {
-        return None;
-    }
-    let mut half = Case { half: true, name: format!("{} in f16", case.name), ..case.clone() };
-    for (_, input) in half.inputs.iter_mut().enumerate().filter(|(i, _)| may_be_half(Operand::Input(*i))) {
-        *input = input.map(|x| f16::from_f64(x).to_f64());
-    }
-    half.expected = execute(&half.instruction, &half.inputs, &half.before);
-    for (i, (allowed, expected)) in half.allowed.iter_mut().zip(&half.expected).enumerate() {
-        let rounding = |e: f64| if may_be_half(Operand::Output(i)) { e.abs() * 0.5 / 1024.0 + 0.5f64.powi(25) } else { 0.0 };
-        // Rounded inputs are a little larger at most; numbers that are only moved stay exact.
-        let grown = |a: f64, e: f64| if a == 0.0 { 0.0 } else { 1.01 * (a + rounding(e)) };
-        allowed.data.iter_mut().zip(&expected.data).for_each(|(a, &e)| *a = grown(*a, e));
-    }
-    Some(half)
 }

@@ -1,8 +1,8 @@
 //! Runs one instruction through a backend and judges what it wrote.
 
-use crate::engine::interpreter::execute;
+use crate::engine::interpreter::{execute, stored};
 use crate::reference::{Array, indices};
-use half::f16;
+use half::{bf16, f16};
 use unet_engine::backend::{Backend, cpu};
 use unet_engine::ops::{Instruction, Operand};
 use unet_engine::plan::{ALIGNMENT, PersistentLayout, Plan, PlanOptions, Region, Slot};
@@ -24,8 +24,8 @@ pub struct Case {
     pub expected: Vec<Array>,
     /// The error allowed for each element of each output.
     pub allowed: Vec<Array>,
-    /// Whether all operands that may be f16 are; their numbers then have to be f16 numbers.
-    pub half: bool,
+    /// What all operands are stored as that may have 16 bits, if it is not f32; their numbers then have to be numbers of that type.
+    pub half: Option<DType>,
 }
 
 impl Case {
@@ -49,7 +49,7 @@ impl Case {
         assert_eq!(expected.len(), magnitudes.len());
         let factor = 4.0 * EPS * (length as f64).sqrt();
         let allowed = magnitudes.iter().map(|m| m.map(|m| m * factor + f64::from(f32::MIN_POSITIVE))).collect();
-        Case { name, instruction, inputs, before, expected, allowed, half: false }
+        Case { name, instruction, inputs, before, expected, allowed, half: None }
     }
 
     /// A case of an instruction that is linear in all of its inputs together: the reference on absolute values is the magnitude.
@@ -63,7 +63,7 @@ impl Case {
     pub fn exact(name: String, instruction: Instruction, inputs: Vec<Array>) -> Self {
         let expected = execute(&instruction, &inputs, &[]);
         let allowed = expected.iter().map(|e| Array::zeros(e.shape)).collect();
-        Case { name, instruction, inputs, before: Vec::new(), expected, allowed, half: false }
+        Case { name, instruction, inputs, before: Vec::new(), expected, allowed, half: None }
     }
 
     /// The same case with output `index` judged by finite differences, which are exact to `1e-6` of the output's scale.
@@ -73,6 +73,31 @@ impl Case {
         self.expected[index] = differences;
         self.name = format!("{} against finite differences", self.name);
         self
+    }
+
+    /// The case with a type of 16 bits where the operation may store one, or `None` if nowhere. The arithmetic stays f32, so the error
+    /// allowed grows by half a unit in the last place of such an output.
+    pub fn stored_as(&self, dtype: DType) -> Option<Case> {
+        let op = self.instruction.op();
+        let may_be_half = |operand| op.may_be_half(operand);
+        // A cast is a case of its own for each pair of types.
+        if self.half.is_some() || matches!(self.instruction, Instruction::Cast(_)) || !(0..self.inputs.len()).any(|i| may_be_half(Operand::Input(i))) {
+            return None;
+        }
+        let mut half = Case { half: Some(dtype), name: format!("{} in {dtype:?}", self.name), ..self.clone() };
+        for (_, input) in half.inputs.iter_mut().enumerate().filter(|(i, _)| may_be_half(Operand::Input(*i))) {
+            *input = stored(input.clone(), dtype);
+        }
+        half.expected = execute(&half.instruction, &half.inputs, &half.before);
+        // Half a unit, of a number with a significand of 11 or 8 bits; half the smallest number.
+        let (unit, smallest) = if dtype == DType::F16 { (0.5 / 1024.0, 0.5f64.powi(25)) } else { (0.5 / 128.0, 1e-38) };
+        for (i, (allowed, expected)) in half.allowed.iter_mut().zip(&half.expected).enumerate() {
+            let rounding = |e: f64| if may_be_half(Operand::Output(i)) { e.abs() * unit + smallest } else { 0.0 };
+            // Rounded inputs are a little larger at most; numbers that are only moved stay exact.
+            let grown = |a: f64, e: f64| if a == 0.0 { 0.0 } else { 1.01 * (a + rounding(e)) };
+            allowed.data.iter_mut().zip(&expected.data).for_each(|(a, &e)| *a = grown(*a, e));
+        }
+        Some(half)
     }
 
     /// Compares outputs; the message tells the worst element.
@@ -120,11 +145,17 @@ pub fn check_on(device: &str, case: &Case, backend: &mut dyn Backend) {
     }
 }
 
-fn check_on_cpu(case: &Case) {
+/// At every level: in f32 both ways and, where the operation may store bf16, in that.
+pub fn check_on_cpu(case: &Case) {
+    let half = case.stored_as(DType::Bf16);
     for level in cpu::Level::ALL.into_iter().filter(|level| level.is_available()) {
         for way in [cpu::Convolutions::Direct, cpu::Convolutions::Winograd] {
             let mut backend = cpu::open_with(level, way, 2).expect("a CPU backend");
             check_on(&format!("{level:?}, {way:?}"), case, &mut *backend);
+        }
+        if let Some(half) = &half {
+            let mut backend = cpu::open_with(level, cpu::Convolutions::Winograd, 2).expect("a CPU backend");
+            check_on(&format!("{level:?}"), half, &mut *backend);
         }
     }
 }
@@ -237,13 +268,14 @@ fn record(case: &Case) -> Tape {
 
 fn input_type(case: &Case, input: usize) -> DType {
     let op = case.instruction.op();
-    if case.half && op.may_be_half(Operand::Input(input)) { DType::F16 } else { op.input_type(input) }
+    case.half.filter(|_| op.may_be_half(Operand::Input(input))).unwrap_or_else(|| op.input_type(input))
 }
 
 fn write(backend: &mut dyn Backend, slot: Slot, array: &Array) {
     let bytes: Vec<u8> = match slot.dtype {
         DType::F32 => array.data.iter().flat_map(|&x| (x as f32).to_le_bytes()).collect(),
         DType::F16 => array.data.iter().flat_map(|&x| f16::from_f64(x).to_le_bytes()).collect(),
+        DType::Bf16 => array.data.iter().flat_map(|&x| bf16::from_f64(x).to_le_bytes()).collect(),
         DType::U8 => array.data.iter().map(|&x| x as u8).collect(),
     };
     backend.write(slot, &bytes).expect("a slot takes its bytes");
@@ -255,6 +287,7 @@ fn read(backend: &dyn Backend, slot: Slot) -> Array {
     let data = match slot.dtype {
         DType::F32 => bytemuck::pod_collect_to_vec::<u8, f32>(&bytes).into_iter().map(f64::from).collect(),
         DType::F16 => bytemuck::pod_collect_to_vec::<u8, f16>(&bytes).into_iter().map(f64::from).collect(),
+        DType::Bf16 => bytemuck::pod_collect_to_vec::<u8, bf16>(&bytes).into_iter().map(f64::from).collect(),
         DType::U8 => bytes.into_iter().map(f64::from).collect(),
     };
     Array::new(slot.shape.0, data)

@@ -8,10 +8,11 @@ use unet_engine::bench::traffic::tile_bytes;
 use unet_engine::ops::Instruction;
 use unet_engine::ops::conv_transpose2d::{ConvTranspose2d, ConvTranspose2dDataGrad};
 use unet_engine::ops::conv2d::{Conv2d, Conv2dDataGrad, Conv2dWeightGrad};
+use unet_engine::tape::DType;
 
 /// Bytes that the launches move, if all `blocks` of each move what the middle one does.
 fn moved(case: &Case, blocks: &[u64]) -> Option<u64> {
-    let half = emulator::in_half(case).expect("convolutions know f16");
+    let half = case.stored_as(DType::F16).expect("convolutions know f16");
     let mut backend = emulator::open(80, 1)?;
     backend.driver().trace();
     run_case(&half, &mut backend).unwrap();
