@@ -140,9 +140,9 @@ impl Convolution<'_> {
             match self.tap_each {
                 true => {
                     let weights = Weights { data: &self.weights.data[i * size..(i + 1) * size], ..self.weights };
-                    weights.pack(cut.window, 0, target.channels, own);
+                    weights.pack(self.level, cut.window, 0, target.channels, own);
                 }
-                false => self.weights.pack(cut.window, from, target.channels, own),
+                false => self.weights.pack(self.level, cut.window, from, target.channels, own),
             }
             from += target.channels;
             rest = others;
@@ -201,17 +201,23 @@ impl Kernel for Task<'_> {
         }
         let steps = &steps[..window.steps()];
         let multiplier = Multiplier::new(convolution.level);
-        let mut sums = Sums([0.0; BLOCK]);
+        // Two, so that the units multiply the next block while one is stored.
+        let mut sums = [Sums([0.0; BLOCK]), Sums([0.0; BLOCK])];
         for block in self.columns.clone() {
             let weights = self.work.packed[block * steps.len() * BLOCK..][..steps.len() * BLOCK].as_ptr();
             let (target, channel) = convolution.locate(block);
             let bias = block_bias(convolution.bias, channel);
-            for first in (0..rows * grid.pitch()).step_by(SIDE) {
+            let blocks = (rows * grid.pitch()).div_ceil(SIDE);
+            for i in 0..=blocks {
                 // SAFETY: the caller has the level; the panel's zeros behind the last position cover what is read past it.
                 unsafe {
-                    let left = panel.as_ptr().add(first * SIDE);
-                    multiplier.multiply::<L>(left, steps, weights, sums.0.as_mut_ptr(), false);
-                    self.store::<L>(grid, first, &sums, &bias, target, channel);
+                    if i < blocks {
+                        let left = panel.as_ptr().add(i * BLOCK);
+                        multiplier.multiply::<L>(left, steps, weights, sums[i % 2].0.as_mut_ptr(), false);
+                    }
+                    if i > 0 {
+                        self.store::<L>(grid, (i - 1) * SIDE, &sums[(i - 1) % 2], &bias, target, channel);
+                    }
                 }
             }
         }

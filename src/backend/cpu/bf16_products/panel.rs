@@ -139,11 +139,6 @@ impl Window {
     pub fn source(self, distance: usize, expanded: usize) -> (usize, usize) {
         (distance * self.beside() + expanded / self.features, expanded % self.features)
     }
-
-    /// The reverse of [`Window::source`].
-    pub fn place(self, tap: usize, feature: usize) -> (usize, usize) {
-        (tap / self.beside(), tap % self.beside() * self.features + feature)
-    }
 }
 
 /// Positions of a panel: those of some images, one after another, each with `rows` rows and those around them.
@@ -227,36 +222,27 @@ impl Part<'_> {
 
     #[inline(always)]
     fn fill_by<const UNIT: usize>(&self, grid: Grid, panel: &mut [bf16]) {
-        let (plane, pitch) = (grid.plane(), grid.pitch());
-        for block in panel.chunks_exact_mut(plane * SIDE).take(self.blocks.len()) {
+        let (plane, pitch) = (grid.plane() * SIDE, grid.pitch() * SIDE);
+        for block in panel.chunks_exact_mut(plane).take(self.blocks.len()) {
             block[grid.positions() * SIDE..].fill(bf16::ZERO);
         }
         // The last block's features that nothing is laid into.
         let ragged = !self.window.expanded().is_multiple_of(SIDE) && self.blocks.contains(&(self.window.blocks() - 1));
         for image in 0..grid.images {
             for row in 0..grid.image_rows() {
-                let first = image * grid.image_pitch() + row * pitch;
+                let first = image * grid.image_pitch() * SIDE + row * pitch;
                 if ragged {
-                    let from = (self.blocks.len() - 1) * plane + first;
-                    panel[from * SIDE..(from + pitch) * SIDE].fill(bf16::ZERO);
+                    panel[(self.blocks.len() - 1) * plane + first..][..pitch].fill(bf16::ZERO);
                 }
-                for column in 0..pitch {
-                    // SAFETY: positions, blocks and images are those of `fill`'s checks.
-                    unsafe { self.fill_position::<UNIT>(grid, image, [row, column], panel, first + column) };
-                }
+                // SAFETY: rows and images are those of the grid, which `fill` has checked.
+                unsafe { self.fill_row::<UNIT>(grid, self.first_image + image, row, panel, first) };
             }
         }
     }
 
+    /// One row of positions, from number `first` of a block on: feature by feature, so that the innermost loop only moves.
     #[inline(always)]
-    unsafe fn fill_position<const UNIT: usize>(
-        &self,
-        grid: Grid,
-        image: usize,
-        [row, column]: [usize; 2],
-        panel: &mut [bf16],
-        position: usize,
-    ) {
+    unsafe fn fill_row<const UNIT: usize>(&self, grid: Grid, image: usize, row: usize, panel: &mut [bf16], first: usize) {
         let (pad, plane) = (self.window.pad(), grid.plane());
         let mut feature = 0;
         for tap in 0..self.window.beside() {
@@ -264,26 +250,52 @@ impl Part<'_> {
                 Beside::All => (tap / self.window.kernel, tap % self.window.kernel),
                 _ => (0, tap),
             };
-            let (y, x) = ((self.first_row + row + r).wrapping_sub(pad), (column + s).wrapping_sub(pad));
-            let inside = self.valid_rows.contains(&y) && x < grid.width;
-            for view in self.views.iter() {
-                let [n, h, w] = view.pitch;
-                let from = if inside { (self.first_image + image) * n + y * h + x * w } else { 0 };
+            let y = (self.first_row + row + r).wrapping_sub(pad);
+            // Columns whose pixel lies in the image: pixel x is that of column x + pad - s.
+            let columns = match self.valid_rows.contains(&y) {
+                true => pad.saturating_sub(s)..(grid.width + pad - s).min(grid.pitch()),
+                false => 0..0,
+            };
+            for view in self.views.list.iter().flatten() {
+                let [image_pitch, row_pitch, pixel_pitch] = view.pitch;
                 for channel in (0..view.channels).step_by(UNIT) {
                     let block = feature / SIDE;
                     if self.blocks.contains(&block) {
-                        let to = ((block - self.blocks.start) * plane + position) * SIDE + feature % SIDE;
-                        // SAFETY: the caller's position lies in the panel, the pixel in its view, whose last one was checked; a unit
+                        let to = (block - self.blocks.start) * plane * SIDE + first + feature % SIDE;
+                        let from = if columns.is_empty() {
+                            0
+                        } else {
+                            image * image_pitch + y * row_pitch + (columns.start + s - pad) * pixel_pitch + channel
+                        };
+                        // SAFETY: the row lies in the panel, and valid pixels in their view, whose last one was checked; a unit
                         // divides both the channels and a block.
                         unsafe {
-                            let to = panel.as_mut_ptr().add(to).cast::<[bf16; UNIT]>();
-                            let from = view.data.as_ptr().add(from + channel).cast::<[bf16; UNIT]>();
-                            to.write(if inside { from.read() } else { [bf16::ZERO; UNIT] });
+                            let (to, from) = (panel.as_mut_ptr().add(to), view.data.as_ptr().add(from));
+                            move_units::<UNIT>(to, grid.pitch(), columns.clone(), from, pixel_pitch);
                         }
                     }
                     feature += UNIT;
                 }
             }
+        }
+    }
+}
+
+/// Writes a unit of each of `n` positions: those of `columns` from pixels `pitch` numbers apart, zeros into the others.
+#[inline(always)]
+unsafe fn move_units<const UNIT: usize>(to: *mut bf16, n: usize, columns: Range<usize>, from: *const bf16, pitch: usize) {
+    let zeros = [bf16::ZERO; UNIT];
+    // SAFETY: the caller has promised the positions and the pixels.
+    unsafe {
+        for column in 0..columns.start {
+            to.add(column * SIDE).cast::<[bf16; UNIT]>().write(zeros);
+        }
+        for (i, column) in columns.clone().enumerate() {
+            let unit = from.add(i * pitch).cast::<[bf16; UNIT]>().read();
+            to.add(column * SIDE).cast::<[bf16; UNIT]>().write(unit);
+        }
+        for column in columns.end..n {
+            to.add(column * SIDE).cast::<[bf16; UNIT]>().write(zeros);
         }
     }
 }

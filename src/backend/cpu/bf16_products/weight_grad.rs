@@ -12,7 +12,7 @@
 use super::super::simd::{Kernel, Lanes, Level, dispatch};
 use super::own_place;
 use super::panel::{Grid, Part, Views, Window};
-use super::product::{BLOCK, Multiplier, SIDE};
+use super::product::{BLOCK, Multiplier, SIDE, Sums};
 use half::bf16;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -149,24 +149,74 @@ impl WeightGrad<'_> {
         self.add_chunks(cut, partials, dw);
     }
 
-    /// Adds the chunks in order, and turns blocks of [co][features] into rows of dw.
+    /// Adds the chunks in order, and turns blocks of `[co][feature]` into rows of dw.
     fn add_chunks(&self, cut: Cut, partials: &[f32], dw: &mut [f32]) {
-        let (window, co, ci) = (cut.window, self.co, self.x.features());
-        let taps_of_dy = self.dy.features() / co;
-        assert_eq!(dw.len(), window.kernel * window.kernel * taps_of_dy * ci * co, "weights of all taps");
-        dw.par_chunks_mut(co).enumerate().for_each(|(row, out)| {
-            let (tap, feature) = (row / ci, row % ci);
-            // Only one of both has several taps.
-            let (tap_x, first) = if taps_of_dy > 1 { (0, tap * co) } else { (tap, 0) };
-            let (distance, expanded) = window.place(tap_x, feature);
-            let (block_x, lane) = (expanded / SIDE, expanded % SIDE);
-            for (j, out) in out.iter_mut().enumerate() {
-                let (block_dy, row) = ((first + j) / SIDE, (first + j) % SIDE);
-                let block = (block_dy * cut.blocks[1] + block_x) * window.distances() + distance;
-                let at = block * BLOCK + row * SIDE + lane;
-                *out = partials.chunks_exact(cut.partial_len()).map(|chunk| chunk[at]).sum();
+        let taps_of_dy = self.dy.features() / self.co;
+        let taps = cut.window.kernel * cut.window.kernel * taps_of_dy;
+        assert_eq!(dw.len(), taps * self.x.features() * self.co, "weights of all taps");
+        let rows = Rows { gradient: self, cut, partials, dw: dw.as_mut_ptr() };
+        let blocks = cut.blocks[0] * cut.blocks[1] * cut.window.distances();
+        (0..blocks).into_par_iter().for_each(|block| dispatch(self.level, RowsOfBlock { rows: &rows, block }));
+    }
+}
+
+/// dw, to which each block of sums writes places of its own.
+struct Rows<'a> {
+    gradient: &'a WeightGrad<'a>,
+    cut: Cut,
+    partials: &'a [f32],
+    dw: *mut f32,
+}
+
+// SAFETY: as said above.
+unsafe impl Sync for Rows<'_> {}
+
+struct RowsOfBlock<'a> {
+    rows: &'a Rows<'a>,
+    block: usize,
+}
+
+impl Kernel for RowsOfBlock<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let Rows { gradient, cut, partials, dw } = *self.rows;
+        let (window, co, ci) = (cut.window, gradient.co, gradient.x.features());
+        let mut sums = Sums([0.0; BLOCK]);
+        let mut turned = Sums([0.0; BLOCK]);
+        // SAFETY: the caller has the level; vectors lie in blocks, which are N times some vectors long.
+        unsafe {
+            for chunk in partials.chunks_exact(cut.partial_len()) {
+                let chunk = chunk[self.block * BLOCK..][..BLOCK].as_ptr();
+                for i in (0..BLOCK).step_by(L::N) {
+                    let sum = sums.0.as_mut_ptr().add(i);
+                    L::load(sum).add(L::load(chunk.add(i))).store(sum);
+                }
             }
-        });
+            for quarter in 0..4 {
+                let (row, column) = (quarter / 2 * 16, quarter % 2 * 16);
+                let from = sums.0.as_ptr().add(row * SIDE + column);
+                let to = turned.0.as_mut_ptr().add(column * SIDE + row);
+                L::transpose_words(from.cast(), SIDE, to.cast(), SIDE);
+            }
+        }
+        let distance = self.block % window.distances();
+        let block_x = self.block / window.distances() % cut.blocks[1];
+        let block_dy = self.block / window.distances() / cut.blocks[1];
+        for lane in 0..SIDE.min(window.expanded() - block_x * SIDE) {
+            let (tap_x, feature) = window.source(distance, block_x * SIDE + lane);
+            // Columns of the block can belong to two taps of dy.
+            let mut column = block_dy * SIDE;
+            let end = (column + SIDE).min(gradient.dy.features());
+            while column < end {
+                let (tap_dy, from) = (column / co, column % co);
+                let n = (co - from).min(end - column);
+                let at = ((tap_x + tap_dy) * ci + feature) * co + from;
+                let from = &turned.0[lane * SIDE + column - block_dy * SIDE..][..n];
+                // SAFETY: the place lies in dw, whose length was checked, and belongs to this block alone.
+                unsafe { std::slice::from_raw_parts_mut(dw.add(at), n) }.copy_from_slice(from);
+                column += n;
+            }
+        }
     }
 }
 
@@ -228,12 +278,16 @@ impl Task<'_> {
         Part { views: gradient.dy, window, first_image, first_row, blocks: blocks_dy.clone(), valid_rows }.fill(grid, panel);
         for (block, out) in left.chunks_exact_mut(steps * BLOCK).take(blocks_dy.len()).enumerate() {
             let from = &panel[block * grid.plane() * SIDE..];
-            out.chunks_exact_mut(BLOCK).zip(from.chunks_exact(BLOCK)).for_each(|(out, from)| transpose(from, out));
+            for (out, from) in out.chunks_exact_mut(BLOCK).zip(from.chunks_exact(BLOCK)) {
+                // SAFETY: the caller has the level.
+                unsafe { transpose::<L>(from, out) };
+            }
         }
         let (views, window, valid_rows) = (gradient.x, cut.window, 0..height);
         Part { views, window, first_image, first_row, blocks: blocks_x.clone(), valid_rows }.fill(grid, panel);
         for (parity, out) in right.chunks_exact_mut(right_len).enumerate() {
-            pair(grid, &panel[..grid.panel_len(blocks_x.len())], parity, out);
+            // SAFETY: the caller has the level.
+            unsafe { pair::<L>(grid, &panel[..grid.panel_len(blocks_x.len())], parity, out) };
         }
 
         let table: [u32; MAX_STEPS] = std::array::from_fn(|i| (i * BLOCK) as u32);
@@ -256,27 +310,33 @@ impl Task<'_> {
     }
 }
 
-/// 32 positions of 32 numbers as 32 numbers of 32 positions.
+/// 32 positions of 32 numbers as 32 numbers of 32 positions: by twos, which are words, and these transposed.
 #[inline(always)]
-fn transpose(from: &[bf16], out: &mut [bf16]) {
-    for (channel, out) in out.chunks_exact_mut(SIDE).enumerate() {
-        for (position, out) in out.iter_mut().enumerate() {
-            *out = from[position * SIDE + channel];
+unsafe fn transpose<L: Lanes>(from: &[bf16], out: &mut [bf16]) {
+    assert!(from.len() == BLOCK && out.len() == BLOCK);
+    let mut pairs = [bf16::ZERO; BLOCK];
+    // SAFETY: the caller has the level; all rows lie in their blocks.
+    unsafe {
+        for i in 0..SIDE / 2 {
+            let row = from.as_ptr().add(2 * i * SIDE);
+            L::interleave(row, row.add(SIDE), pairs.as_mut_ptr().add(2 * i * SIDE));
+        }
+        for half in 0..2 {
+            let (from, out) = (pairs.as_ptr().add(half * SIDE), out.as_mut_ptr().add(half * BLOCK / 2));
+            L::transpose_words(from.cast(), SIDE, out.cast(), SIDE / 2);
         }
     }
 }
 
 /// Positions by twos, the first pair beginning at `parity`.
 #[inline(always)]
-fn pair(grid: Grid, panel: &[bf16], parity: usize, out: &mut [bf16]) {
+unsafe fn pair<L: Lanes>(grid: Grid, panel: &[bf16], parity: usize, out: &mut [bf16]) {
     let plane = grid.plane() * SIDE;
     for (from, out) in panel.chunks_exact(plane).zip(out.chunks_exact_mut(plane)) {
         let pairs = from[parity * SIDE..].chunks_exact(2 * SIDE).zip(out.chunks_exact_mut(2 * SIDE));
         for (from, out) in pairs {
-            for i in 0..SIDE {
-                out[2 * i] = from[i];
-                out[2 * i + 1] = from[SIDE + i];
-            }
+            // SAFETY: the caller has the level; both are two positions long.
+            unsafe { L::interleave(from.as_ptr(), from.as_ptr().add(SIDE), out.as_mut_ptr()) };
         }
     }
 }

@@ -121,10 +121,33 @@ pub unsafe trait Lanes: Copy {
     unsafe fn store(self, at: *mut f32);
     /// N numbers of bf16, which are f32 numbers.
     unsafe fn load_bf16(at: *const bf16) -> Self;
-    /// Rounded to the nearest, of two equally near ones to the even one; a NaN stays one.
+    /// Rounded to the nearest, of two equally near ones to the even one; a NaN stays one. At [`Level::Amx`] subnormal numbers become 0.
     unsafe fn store_bf16(self, at: *mut bf16);
     /// N pairs of bf16: the first of each, and the second of each.
     unsafe fn load_bf16_pairs(at: *const bf16) -> [Self; 2];
+    /// `out[2 i] = a[i]` and `out[2 i + 1] = b[i]` for 32 numbers.
+    #[inline(always)]
+    unsafe fn interleave(a: *const bf16, b: *const bf16, out: *mut bf16) {
+        // SAFETY: the caller has 32 numbers at `a` and `b`, and 64 at `out`.
+        unsafe {
+            for i in 0..32 {
+                out.add(2 * i).write(a.add(i).read());
+                out.add(2 * i + 1).write(b.add(i).read());
+            }
+        }
+    }
+    /// `out[j pitch_out + i] = from[i pitch + j]` for 16 x 16 words of 32 bits, at any alignment.
+    #[inline(always)]
+    unsafe fn transpose_words(from: *const u32, pitch: usize, out: *mut u32, pitch_out: usize) {
+        // SAFETY: the caller has both blocks.
+        unsafe {
+            for i in 0..16 {
+                for j in 0..16 {
+                    out.byte_add(4 * (j * pitch_out + i)).write_unaligned(from.byte_add(4 * (i * pitch + j)).read_unaligned());
+                }
+            }
+        }
+    }
     unsafe fn splat(x: f32) -> Self;
     unsafe fn add(self, other: Self) -> Self;
     unsafe fn sub(self, other: Self) -> Self;
@@ -175,14 +198,14 @@ fn run_avx2<K: Kernel>(kernel: K) {
 #[target_feature(enable = "avx2,fma,avx512f")]
 fn run_avx512<K: Kernel>(kernel: K) {
     // SAFETY: this function has the features of the lanes.
-    unsafe { kernel.run::<x86::F32x16>() }
+    unsafe { kernel.run::<x86::F32x16<false>>() }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
 fn run_amx<K: Kernel>(kernel: K) {
     // SAFETY: this function has the features of the lanes.
-    unsafe { kernel.run::<x86::F32x16>() }
+    unsafe { kernel.run::<x86::F32x16<true>>() }
 }
 
 #[cfg(test)]

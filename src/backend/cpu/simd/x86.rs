@@ -12,9 +12,9 @@ use core::arch::x86_64::*;
 #[derive(Clone, Copy)]
 pub struct F32x8(__m256);
 
-/// Sixteen floats: AVX-512F.
+/// Sixteen floats: AVX-512F, and AVX512_BF16 with the rest of its family if `BF16`.
 #[derive(Clone, Copy)]
-pub struct F32x16(__m512);
+pub struct F32x16<const BF16: bool>(__m512);
 
 /// Whether the CPU has AMX with bf16 and the AVX-512 that goes with it, and the operating system lets this process use them.
 pub fn has_amx() -> bool {
@@ -45,6 +45,35 @@ fn may_use_tiles() -> bool {
 #[cfg(not(target_os = "linux"))]
 fn may_use_tiles() -> bool {
     false
+}
+
+/// 16 x 16 words transposed: pairs of rows, pairs of pairs, then quarters of vectors.
+#[inline(always)]
+unsafe fn transpose(rows: [__m512i; 16]) -> [__m512i; 16] {
+    let (mut twos, mut fours) = (rows, rows);
+    for i in 0..8 {
+        twos[2 * i] = _mm512_unpacklo_epi32(rows[2 * i], rows[2 * i + 1]);
+        twos[2 * i + 1] = _mm512_unpackhi_epi32(rows[2 * i], rows[2 * i + 1]);
+    }
+    for i in 0..4 {
+        // fours[4 i + k] has columns k, k + 4, k + 8, k + 12 of rows 4 i to 4 i + 3.
+        fours[4 * i] = _mm512_unpacklo_epi64(twos[4 * i], twos[4 * i + 2]);
+        fours[4 * i + 1] = _mm512_unpackhi_epi64(twos[4 * i], twos[4 * i + 2]);
+        fours[4 * i + 2] = _mm512_unpacklo_epi64(twos[4 * i + 1], twos[4 * i + 3]);
+        fours[4 * i + 3] = _mm512_unpackhi_epi64(twos[4 * i + 1], twos[4 * i + 3]);
+    }
+    let mut columns = rows;
+    for k in 0..4 {
+        let low = _mm512_shuffle_i32x4::<0x88>(fours[k], fours[4 + k]);
+        let high = _mm512_shuffle_i32x4::<0xdd>(fours[k], fours[4 + k]);
+        let low_too = _mm512_shuffle_i32x4::<0x88>(fours[8 + k], fours[12 + k]);
+        let high_too = _mm512_shuffle_i32x4::<0xdd>(fours[8 + k], fours[12 + k]);
+        columns[k] = _mm512_shuffle_i32x4::<0x88>(low, low_too);
+        columns[4 + k] = _mm512_shuffle_i32x4::<0x88>(high, high_too);
+        columns[8 + k] = _mm512_shuffle_i32x4::<0xdd>(low, low_too);
+        columns[12 + k] = _mm512_shuffle_i32x4::<0xdd>(high, high_too);
+    }
+    columns
 }
 
 // SAFETY: the caller has AVX2 and FMA; loads and stores are unaligned ones of eight floats.
@@ -122,8 +151,8 @@ unsafe impl Lanes for F32x8 {
     }
 }
 
-// SAFETY: the caller has AVX-512F; loads and stores are unaligned ones of sixteen floats.
-unsafe impl Lanes for F32x16 {
+// SAFETY: the caller has AVX-512F, and AVX512_BF16 if that is said; loads and stores are unaligned ones of sixteen floats.
+unsafe impl<const BF16: bool> Lanes for F32x16<BF16> {
     const N: usize = 16;
     const TILE_ROWS: usize = 12;
 
@@ -142,6 +171,10 @@ unsafe impl Lanes for F32x16 {
     }
     #[inline(always)]
     unsafe fn store_bf16(self, at: *mut bf16) {
+        if BF16 {
+            // Subnormal numbers become 0 here.
+            return _mm256_storeu_si256(at.cast(), std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(self.0)));
+        }
         let bits = _mm512_castps_si512(self.0);
         let upper = _mm512_srli_epi32::<16>(bits);
         let half_up = _mm512_add_epi32(_mm512_and_si512(upper, _mm512_set1_epi32(1)), _mm512_set1_epi32(0x7fff));
@@ -155,6 +188,23 @@ unsafe impl Lanes for F32x16 {
         let pairs = _mm512_loadu_si512(at.cast());
         let second = _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff_0000_u32 as i32));
         [_mm512_slli_epi32::<16>(pairs), second].map(|bits| F32x16(_mm512_castsi512_ps(bits)))
+    }
+    #[inline(always)]
+    unsafe fn interleave(a: *const bf16, b: *const bf16, out: *mut bf16) {
+        for half in 0..2 {
+            let [a, b] = [a, b].map(|x| _mm512_cvtepu16_epi32(_mm256_loadu_si256(x.add(16 * half).cast())));
+            _mm512_storeu_si512(out.add(32 * half).cast(), _mm512_or_si512(a, _mm512_slli_epi32::<16>(b)));
+        }
+    }
+    #[inline(always)]
+    unsafe fn transpose_words(from: *const u32, pitch: usize, out: *mut u32, pitch_out: usize) {
+        let mut rows = [_mm512_setzero_si512(); 16];
+        for (i, row) in rows.iter_mut().enumerate() {
+            *row = _mm512_loadu_si512(from.byte_add(4 * i * pitch).cast());
+        }
+        for (j, column) in transpose(rows).into_iter().enumerate() {
+            _mm512_storeu_si512(out.byte_add(4 * j * pitch_out).cast(), column);
+        }
     }
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
