@@ -2,10 +2,10 @@
 """Times unet-engine beside PyTorch on one machine, runs alternating, and prints medians and ratios.
 
 usage: compare_pytorch.py [--engine PATH] [--torch-script PATH] [--python PATH] [--what step|infer] [--rounds 3] [--steps 5]
-       [--arch standard] [--base 32] [--size 256] [--batch 4] [--compile] [--bf16] [--avx2] [--json]
+       [--arch standard] [--base 32] [--size 256] [--batch 4] [--precision auto] [--compile] [--bf16] [--avx2] [--json]
 
 PyTorch runs eagerly in f32, contiguous and channels_last; --compile adds torch.compile, --bf16 adds bfloat16, together all eight.
-unet-engine computes in f32 throughout. --avx2 keeps both sides to AVX2. A round is one run each of unet-engine and PyTorch for every
+unet-engine computes as it would by itself, bf16 where the CPU has AMX, or in the --precision given. --avx2 keeps both sides to AVX2. A round is one run each of unet-engine and PyTorch for every
 variant in turn. A ratio is taken between neighbouring runs, so that a slow phase of the machine falls on both; the median of all
 rounds is printed. Next to wall time it gives CPU seconds per step (user and system, start included on both sides), which other
 load on the machine disturbs less. The last lines are the smallest ratios: over PyTorch at its best.
@@ -25,6 +25,7 @@ def arguments():
     parser.add_argument("--arch", default="standard")
     for name, value in dict(rounds=3, steps=5, base=32, size=256, batch=4).items():
         parser.add_argument("--" + name, type=int, default=value)
+    parser.add_argument("--precision", choices=["auto", "f32", "bf16"], default="auto", help="of unet-engine")
     for name in ("compile", "bf16", "avx2", "json"):
         parser.add_argument("--" + name, action="store_true")
     return parser.parse_args()
@@ -45,7 +46,7 @@ def run(command, environment):
 def commands(a):
     """The engine's command, and PyTorch's by variant."""
     network = ["--base", str(a.base), "--size", str(a.size), "--batch", str(a.batch), "--steps", str(a.steps)]
-    engine = [a.engine, "bench", a.what, "--arch", a.arch, "--device", "cpu", "--json"] + network
+    engine = [a.engine, "bench", a.what, "--arch", a.arch, "--device", "cpu", "--json", "--precision", a.precision] + network
     torch = [a.python, a.torch_script, "--variant", a.arch, "--device", "cpu", "--warmup", "2"] + network
     if a.what == "infer":
         torch.append("--infer")
@@ -86,13 +87,14 @@ def main():
     rows = {variant: summary(runs) for variant, runs in pairs.items()}
     best = {"eager": min(row["ratio"] for variant, row in rows.items() if variant.startswith("eager")),
             "all": min(row["ratio"] for row in rows.values())}
-    device = next(iter(pairs.values()))[0][0]["device"]
+    first = next(iter(pairs.values()))[0][0]
+    device, precision = first["device"], first["precision"]
     report = dict(what=a.what, arch=a.arch, base=a.base, size=a.size, batch=a.batch, rounds=a.rounds, steps=a.steps, avx2=a.avx2,
-                  device=device, variants=rows, smallest_ratio=best)
+                  device=device, precision=precision, variants=rows, smallest_ratio=best)
     if a.json:
         print(json.dumps(report, indent=2))
         return
-    print(f"{a.what} {a.arch}, base {a.base}, {a.size}x{a.size}, batch {a.batch}, on {device}")
+    print(f"{a.what} {a.arch}, base {a.base}, {a.size}x{a.size}, batch {a.batch}, {precision} on {device}")
     print(f"{'PyTorch':28} {'ours img/s':>10} {'PyTorch':>10} {'ratio':>7} {'from':>6} {'to':>6} {'CPU time':>9} {'peak MiB':>16}")
     for variant, row in rows.items():
         peaks = f"{int(row['engine_peak_rss_bytes']) >> 20} : {int(row['torch_peak_rss_bytes']) >> 20}"

@@ -61,13 +61,17 @@ pub fn check(name: &str) -> Result<()> {
     }
 }
 
-/// The precision in which the device called `name` trains where none is asked for: f32 on the CPU, which has no other.
+/// The precision in which the device called `name` trains where none is asked for: mixed on CUDA, bf16 on a CPU with AMX, f32 on others,
+/// which gain nothing by 16 bits.
 ///
 /// # Errors
 /// If the name is that of no device, or as [`Device::resolve`].
 pub fn default_precision(name: &str) -> Result<Precision> {
     let device = name.parse::<Device>()?.resolve()?;
-    Ok(if device == Device::Cpu { Precision::F32 } else { Precision::Mixed })
+    match device {
+        Device::Cpu => Ok(cpu::Level::choose()?.precision()),
+        _ => Ok(Precision::Mixed),
+    }
 }
 
 /// Whether the device called `name` can train in this precision, before anything slow is begun.
@@ -153,11 +157,17 @@ mod tests {
     }
 
     #[test]
-    fn the_cpu_knows_f32_alone() {
+    fn each_device_has_its_16_bits() {
         let defaults = ["cpu", "cuda", "cuda:1", "emulator:x"].map(|name| default_precision(name).unwrap());
-        assert_eq!(defaults, [Precision::F32, Precision::Mixed, Precision::Mixed, Precision::Mixed]);
+        let of_cpu = cpu::Level::choose().unwrap().precision();
+        assert_eq!(cpu::Level::ALL.map(cpu::Level::precision)[2..], [Precision::F32, Precision::Bf16]);
+        assert_eq!(defaults, [of_cpu, Precision::Mixed, Precision::Mixed, Precision::Mixed]);
         assert!(default_precision("gpu").is_err());
-        assert!(check_precision("cpu", Precision::F32).is_ok() && check_precision("auto", Precision::F32).is_ok());
+        for precision in [Precision::F32, Precision::Bf16] {
+            assert!(check_precision("cpu", precision).is_ok() && check_precision("auto", precision).is_ok());
+        }
+        let error = check_precision("cuda:1", Precision::Bf16).unwrap_err();
+        assert!(error.kind() == ErrorKind::Device && error.to_string().contains("--precision mixed"), "{error}");
         let error = check_precision("cpu", Precision::Mixed).unwrap_err();
         assert!(error.kind() == ErrorKind::Device && error.to_string().contains("CUDA"), "{error}");
         assert!(check_precision("cuda:1", Precision::Mixed).is_ok());

@@ -11,7 +11,7 @@ pub use session::{Session, Timing};
 
 use crate::error::Result;
 use crate::ops::Instruction;
-use crate::plan::{Plan, Slot};
+use crate::plan::{Plan, Precision, Slot};
 use crate::tape::Shape;
 
 /// A device that executes plans.
@@ -25,6 +25,11 @@ pub trait Backend: Send {
     /// Whether a training's plan is to begin with [`crate::ops::augment`]: where that is faster than the threads of the host.
     fn augments(&self) -> bool {
         false
+    }
+
+    /// In which numbers a trained network is best run here.
+    fn inference_precision(&self) -> Precision {
+        Precision::F32
     }
 
     /// Scratch memory for an instruction; see [`crate::plan::WorkspaceBytes`].

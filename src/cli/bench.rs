@@ -61,7 +61,7 @@ pub(super) struct Args {
     /// auto, cpu, cuda or cuda:N.
     #[arg(long, default_value = "auto")]
     device: String,
-    /// In which numbers the network computes [default: f32 on the CPU, mixed on a GPU].
+    /// In which numbers the network computes [default: mixed on a GPU, bf16 on a CPU with AMX, else f32].
     #[arg(long, value_enum, default_value = "auto")]
     precision: WishedPrecision,
     /// Address of the random numbers.
@@ -191,6 +191,9 @@ fn check(args: &Args) -> Result<()> {
     network(args).check_step(args.batch(), [args.size(); 2])?;
     match args.what {
         What::Step | What::Infer => backend::check_precision(&args.device, args.precision()?),
+        What::Kernels | What::Roofline if args.precision == WishedPrecision::Bf16 => {
+            Err(Error::usage("--precision bf16 is the CPU's, and CUDA kernels are measured here").remedy("use mixed or f32"))
+        }
         What::Kernels | What::Roofline | What::Augment => args.device.parse::<backend::Device>().map(drop),
     }
 }

@@ -115,7 +115,8 @@ impl Network {
     ) -> Result<Network> {
         let [width, height] = size;
         let tape = spec.record_inference(BATCH, [height, width])?;
-        let mut session = Session::new(backend, &[&tape], PlanOptions::default())?;
+        let options = PlanOptions { precision: backend.inference_precision(), ..PlanOptions::default() };
+        let mut session = Session::new(backend, &[&tape], options)?;
         for (name, values) in weights {
             session.write_persistent(name, values)?;
         }

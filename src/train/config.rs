@@ -64,7 +64,7 @@ pub enum SplitBy {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum PrecisionChoice {
-    /// What suits the device: f32 on the CPU, mixed on a GPU.
+    /// What suits the device: mixed on a GPU, bf16 on a CPU with AMX, else f32.
     #[default]
     Auto,
     /// f32 throughout.

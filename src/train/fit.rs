@@ -169,7 +169,7 @@ impl Trainer<'_> {
     fn diverged(&self, what: &str, value: f64) -> Error {
         self.progress.finish();
         let (epoch, step) = (self.state.epoch + 1, self.state.step + 1);
-        let in_f32 = if self.config.precision == Precision::Mixed { ", with --precision f32" } else { "" };
+        let in_f32 = if self.config.precision != Precision::F32 { ", with --precision f32" } else { "" };
         Error::run(format!("{what} became {value} in epoch {epoch}, step {step}; the state before it is kept"))
             .at(self.store.files.checkpoint("last"))
             .remedy(format!(

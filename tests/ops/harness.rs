@@ -81,7 +81,10 @@ impl Case {
         let op = self.instruction.op();
         let may_be_half = |operand| op.may_be_half(operand);
         // A cast is a case of its own for each pair of types.
-        if self.half.is_some() || matches!(self.instruction, Instruction::Cast(_)) || !(0..self.inputs.len()).any(|i| may_be_half(Operand::Input(i))) {
+        if self.half.is_some()
+            || matches!(self.instruction, Instruction::Cast(_))
+            || !(0..self.inputs.len()).any(|i| may_be_half(Operand::Input(i)))
+        {
             return None;
         }
         let mut half = Case { half: Some(dtype), name: format!("{} in {dtype:?}", self.name), ..self.clone() };

@@ -53,12 +53,31 @@ fn a_crash_before_last_is_written_costs_nothing_but_time() {
     assert_same_run(&whole, &crashed);
 }
 
+fn in_precision(precision: PrecisionChoice, out: &Path) -> Request {
+    let request = tiny(out);
+    Request { options: Options { precision: Some(precision), ..request.options }, ..request }
+}
+
+#[test]
+fn on_bf16_it_goes_on_bit_for_bit_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let [whole, pieces, f32] = ["whole", "pieces", "f32"].map(|name| folder.path().join(name));
+    train(&in_precision(PrecisionChoice::Bf16, &whole)).unwrap();
+    assert!(train_in_pieces(&in_precision(PrecisionChoice::Bf16, &pieces), discs, 5) > 2);
+    assert_same_run(&whole, &pieces);
+    train(&in_precision(PrecisionChoice::F32, &f32)).unwrap();
+    let last = |run: &Path| log_of(run).last().expect("epochs").train_loss;
+    let distance = (last(&whole) / last(&f32) - 1.0).abs();
+    assert!(distance > 0.0 && distance < 0.1, "the losses part by {distance:e}");
+}
+
 /// A run that was stopped in mixed precision goes on in f32 where it is told to, with its parameters, moments and counts; the loss scale
 /// of before does not go with it. On the CPU it goes on in no other way.
 #[test]
 fn a_mixed_run_goes_on_in_f32() {
     let folder = tempfile::tempdir().unwrap();
     let (whole, mixed) = (folder.path().join("whole"), folder.path().join("mixed"));
+    let tiny = |out: &Path| in_precision(PrecisionChoice::F32, out);
     train(&tiny(&whole)).unwrap();
     let asked = Cell::new(0);
     let second_epoch = || {

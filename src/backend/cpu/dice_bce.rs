@@ -3,7 +3,6 @@
 //! Each term is computed in f32 with `libm` (exp, log1p and pow are exact to one unit in the last place) and summed in f64.
 
 use super::arena::Operands;
-use super::sigmoid::sigmoid;
 use crate::ops::dice_bce::{LossParameters, N_SUMS, sums};
 use crate::tape::Shape;
 use rayon::prelude::*;
@@ -25,9 +24,32 @@ pub(super) fn grad_workspace(z: Shape) -> usize {
     8 * 2 * z.c()
 }
 
-/// softplus(z) = ln(1 + exp(z)), without overflow.
-fn softplus(z: f32) -> f32 {
-    z.max(0.0) + libm::log1pf(libm::expf(-z.abs()))
+/// A logit with exp(-|z|), of which all terms are made: no overflow, and one exponential.
+#[derive(Clone, Copy)]
+struct Logit {
+    z: f32,
+    exp: f32,
+}
+
+impl Logit {
+    fn new(z: f32) -> Logit {
+        Logit { z, exp: libm::expf(-z.abs()) }
+    }
+
+    fn negated(self) -> Logit {
+        Logit { z: -self.z, ..self }
+    }
+
+    /// p
+    fn sigmoid(self) -> f32 {
+        let p = 1.0 / (1.0 + self.exp);
+        if self.z >= 0.0 { p } else { self.exp * p }
+    }
+
+    /// softplus(z) = ln(1 + exp(z))
+    fn softplus(self) -> f32 {
+        self.z.max(0.0) + libm::log1pf(self.exp)
+    }
 }
 
 /// The focal factor x^gamma; 1 where gamma is 0, also at x = 0.
@@ -36,31 +58,33 @@ fn focal(x: f32, gamma: f32) -> f32 {
 }
 
 /// The cross-entropy of one element.
-fn cross_entropy(z: f32, t: f32, p: &LossParameters) -> f32 {
-    let positive = if t != 0.0 { p.class_weight * t * softplus(-z) * focal(sigmoid(-z), p.focal_gamma) } else { 0.0 };
-    let negative = if t != 1.0 { (1.0 - t) * softplus(z) * focal(sigmoid(z), p.focal_gamma) } else { 0.0 };
+fn cross_entropy(z: Logit, t: f32, p: &LossParameters) -> f32 {
+    let positive =
+        if t != 0.0 { p.class_weight * t * z.negated().softplus() * focal(z.negated().sigmoid(), p.focal_gamma) } else { 0.0 };
+    let negative = if t != 1.0 { (1.0 - t) * z.softplus() * focal(z.sigmoid(), p.focal_gamma) } else { 0.0 };
     positive + negative
 }
 
 /// Its derivative by z: of softplus(-z) q^g, q = sigmoid(-z), it is -q^g (q + g (1 - q) softplus(-z)); by symmetry for the other.
-fn cross_entropy_derivative(z: f32, t: f32, p: &LossParameters) -> f32 {
+fn cross_entropy_derivative(z: Logit, t: f32, p: &LossParameters) -> f32 {
     let gamma = p.focal_gamma;
-    let side = |z: f32| {
-        let q = sigmoid(z);
-        let focal_part = if gamma == 0.0 { 0.0 } else { gamma * (1.0 - q) * softplus(z) };
+    let side = |z: Logit| {
+        let q = z.sigmoid();
+        let focal_part = if gamma == 0.0 { 0.0 } else { gamma * (1.0 - q) * z.softplus() };
         focal(q, gamma) * (q + focal_part)
     };
-    let positive = if t != 0.0 { -p.class_weight * t * side(-z) } else { 0.0 };
+    let positive = if t != 0.0 { -p.class_weight * t * side(z.negated()) } else { 0.0 };
     let negative = if t != 1.0 { (1.0 - t) * side(z) } else { 0.0 };
     positive + negative
 }
 
 fn add_element(sum: &mut [f64], z: f32, t: f32, u: f32, parameters: &LossParameters) {
-    let (p, hit, t64, u64) = (f64::from(sigmoid(z)), z >= 0.0, f64::from(t), f64::from(u));
+    let logit = Logit::new(z);
+    let (p, hit, t64, u64) = (f64::from(logit.sigmoid()), z >= 0.0, f64::from(t), f64::from(u));
     sum[sums::INTERSECTION] += u64 * p * t64;
     sum[sums::PREDICTED] += u64 * p;
     sum[sums::TARGET] += u64 * t64;
-    sum[sums::CROSS_ENTROPY] += u64 * f64::from(cross_entropy(z, t, parameters));
+    sum[sums::CROSS_ENTROPY] += u64 * f64::from(cross_entropy(logit, t, parameters));
     sum[sums::WEIGHT] += u64;
     if hit {
         sum[sums::TRUE_POSITIVE] += u64 * t64;
@@ -142,10 +166,10 @@ pub(super) fn grad(parameters: &LossParameters, operands: &mut Operands) {
     operands.output(0).par_chunks_mut(CHUNK_PIXELS * k).enumerate().for_each(|(chunk, dz)| {
         for (i, dz) in dz.iter_mut().enumerate() {
             let (at, c) = (chunk * CHUNK_PIXELS * k + i, i % k);
-            let (z, t, u) = (z[at], t[at], u[at / k]);
+            let (z, t, u) = (Logit::new(z[at]), t[at], u[at / k]);
             *dz = 0.0;
             if u != 0.0 {
-                let slope = f64::from(sigmoid(z) * sigmoid(-z)) * (dice[2 * c] + dice[2 * c + 1] * f64::from(t));
+                let slope = f64::from(z.sigmoid() * z.negated().sigmoid()) * (dice[2 * c] + dice[2 * c + 1] * f64::from(t));
                 let entropy = entropy * f64::from(cross_entropy_derivative(z, t, parameters));
                 *dz = (f64::from(u) * (slope + entropy)) as f32;
             }

@@ -34,12 +34,12 @@ mod winograd;
 use super::Backend;
 use crate::error::{Error, Result};
 use crate::ops::Instruction;
-use crate::plan::{Plan, Slot, Step};
+use crate::plan::{Plan, Precision, Slot, Step};
 use crate::tape::{DType, Shape};
 use arena::{Arena, Operands};
+use half::bf16;
 pub use machine::Machine;
 use pool::Pool;
-use half::bf16;
 pub use simd::Level;
 use simd::Stored;
 use std::time::Instant;
@@ -142,16 +142,23 @@ impl Backend for Cpu {
         architecture(self.settings)
     }
 
+    fn inference_precision(&self) -> Precision {
+        self.settings.level.precision()
+    }
+
     fn workspace_bytes(&self, instruction: &Instruction, inputs: &[Shape], _outputs: &[Shape]) -> usize {
         // Asked before types are known: enough for either.
-        let of_bf16 = if instruction.multiplies_matrices() { bf16_products::workspace_bytes(self.settings, instruction, inputs) } else { 0 };
+        let of_bf16 = if instruction.multiplies_matrices() {
+            bf16_products::workspace_bytes(self.settings, instruction, inputs)
+        } else {
+            0
+        };
         workspace_bytes(self.settings, instruction, inputs).max(of_bf16)
     }
 
     fn check(&self, plan: &Plan) -> Result<()> {
         // A cast is the border to f16 and has kernels for both sides of it.
-        let is_foreign =
-            |step: &&Step| step.half_type() == Some(DType::F16) && !matches!(step.instruction, Instruction::Cast(_));
+        let is_foreign = |step: &&Step| step.half_type() == Some(DType::F16) && !matches!(step.instruction, Instruction::Cast(_));
         match plan.steps().iter().find(is_foreign) {
             None => Ok(()),
             Some(step) => {
@@ -250,7 +257,7 @@ fn execute_on<T: Stored>(settings: Settings, instruction: &Instruction, operands
         Instruction::Add(_) => add::run::<T>(level, operands),
         Instruction::Concat(_) => concat::concat::<T>(operands),
         Instruction::Split(_) => concat::split::<T>(operands),
-        Instruction::Sigmoid(_) => sigmoid::run(operands),
+        Instruction::Sigmoid(_) => sigmoid::run(level, operands),
         Instruction::Assign(op) => assign::run(op.assignment, operands),
         Instruction::DiceBce(op) => dice_bce::forward(&op.parameters, operands),
         Instruction::DiceBceGrad(op) => dice_bce::grad(&op.parameters, operands),

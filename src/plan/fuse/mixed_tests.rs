@@ -4,7 +4,7 @@ use super::tests::{assert_sound, spec, training};
 use super::*;
 use crate::model::{Arch, Parameter, ParameterKind};
 use crate::ops::Instruction;
-use crate::plan::{OVERFLOW, PersistentLayout, Plan};
+use crate::plan::{OVERFLOW, PersistentLayout, Plan, Precision};
 use crate::tape::{DType, Residence, Shape};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -125,6 +125,25 @@ fn f32_lists_hold_no_cast_and_no_check() {
         let list = rewrite(&training(Arch::Residual, 2), PlanOptions { fuse, precision: Precision::F32 });
         assert!(list.nodes().iter().all(|n| !matches!(n.instruction.name(), "cast" | "check_finite")));
         assert!(list.values().iter().all(|v| v.dtype != DType::F16 && v.residence != Residence::Persistent(OVERFLOW.into())));
+    }
+}
+
+/// bf16 has the range of f32: the same list in another type, without what looks after overflow.
+#[test]
+fn bf16_lists_are_mixed_ones_without_guards() {
+    for (arch, levels, fuse) in networks() {
+        let tape = training(arch, levels);
+        let list = rewrite(&tape, PlanOptions { fuse, precision: Precision::Bf16 });
+        assert_sound(&list);
+        let names = |list: &Tape| -> Vec<_> { list.nodes().iter().map(|n| n.instruction.name()).collect() };
+        let mut mixed = names(&rewrite(&tape, mixed(fuse)));
+        mixed.retain(|name| *name != "check_finite");
+        // Updates that nothing guards stand elsewhere.
+        let [mut found, mut expected] = [names(&list), mixed];
+        [&mut found, &mut expected].into_iter().for_each(|names| names.sort_unstable());
+        assert_eq!(found, expected);
+        assert!(list.values().iter().all(|v| v.dtype != DType::F16 && v.residence != Residence::Persistent(OVERFLOW.into())));
+        assert!(list.values().iter().any(|v| v.dtype == DType::Bf16));
     }
 }
 

@@ -139,7 +139,7 @@ fn values_out_of_range_are_usage_errors_that_name_the_option() {
     }
 }
 
-/// By itself f32 on the CPU; where mixed precision is asked of it, the error names what it needs.
+/// By itself what suits the CPU; where mixed precision is asked of it, the error names what it needs.
 #[test]
 fn precision_follows_the_device() {
     let resolve = |device: Option<&str>, precision| {
@@ -147,8 +147,11 @@ fn precision_follows_the_device() {
         Config::resolve(&options, FACTS).map(|config| config.precision)
     };
     for device in [None, Some("auto"), Some("cpu")] {
-        for choice in [None, Some(PrecisionChoice::Auto), Some(PrecisionChoice::F32)] {
-            assert_eq!(resolve(device, choice).unwrap(), Precision::F32);
+        for choice in [None, Some(PrecisionChoice::Auto)] {
+            assert_eq!(resolve(device, choice).unwrap(), backend::default_precision("cpu").unwrap());
+        }
+        for (choice, precision) in [(PrecisionChoice::F32, Precision::F32), (PrecisionChoice::Bf16, Precision::Bf16)] {
+            assert_eq!(resolve(device, Some(choice)).unwrap(), precision);
         }
         let error = resolve(device, Some(PrecisionChoice::Mixed)).unwrap_err();
         let message = error.to_string();

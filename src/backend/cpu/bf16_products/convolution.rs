@@ -189,9 +189,8 @@ impl Kernel for Task<'_> {
         let rows = cut.rows.min(cut.height - self.first_row);
         let grid = Grid { rows, ..cut.grid() };
         // SAFETY: `run` has checked the room of all threads' panels.
-        let panel = unsafe {
-            std::slice::from_raw_parts_mut(self.work.panels.add(own_place() * cut.panel_len()), cut.panel_len())
-        };
+        let panel =
+            unsafe { std::slice::from_raw_parts_mut(self.work.panels.add(own_place() * cut.panel_len()), cut.panel_len()) };
         let (views, blocks, valid_rows) = (convolution.views, 0..window.blocks(), 0..cut.height);
         Part { views, window, first_image: self.image, first_row: self.first_row, blocks, valid_rows }.fill(grid, panel);
         let mut steps = [0; MAX_STEPS];

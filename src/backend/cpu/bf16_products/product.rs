@@ -151,7 +151,10 @@ mod amx {
                     c = in(reg) c, row = in(reg) 128usize, options(nostack, readonly, preserves_flags)
                 ),
                 false => asm!(
-                    "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
+                    "tilezero tmm0",
+                    "tilezero tmm1",
+                    "tilezero tmm2",
+                    "tilezero tmm3",
                     options(nostack, nomem, preserves_flags)
                 ),
             }

@@ -243,9 +243,8 @@ impl Kernel for Task<'_> {
     unsafe fn run<L: Lanes>(self) {
         let cut = self.work.cut;
         // SAFETY: `run` has checked the room of all threads.
-        let scratch = unsafe {
-            std::slice::from_raw_parts_mut(self.work.scratch.add(own_place() * cut.scratch_len()), cut.scratch_len())
-        };
+        let scratch =
+            unsafe { std::slice::from_raw_parts_mut(self.work.scratch.add(own_place() * cut.scratch_len()), cut.scratch_len()) };
         let multiplier = Multiplier::new(self.work.gradient.level);
         let bands = self.chunk * cut.chunk..((self.chunk + 1) * cut.chunk).min(cut.bands());
         for band in bands.clone() {
@@ -262,11 +261,8 @@ impl Task<'_> {
         let [images, height, _] = cut.size;
         let bands_of_image = height.div_ceil(cut.band[1]);
         let (first_image, first_row) = (band / bands_of_image * cut.band[0], band % bands_of_image * cut.band[1]);
-        let grid = Grid {
-            images: cut.band[0].min(images - first_image),
-            rows: cut.band[1].min(height - first_row),
-            ..cut.grid()
-        };
+        let grid =
+            Grid { images: cut.band[0].min(images - first_image), rows: cut.band[1].min(height - first_row), ..cut.grid() };
         let steps = cut.steps(grid);
         let [panel_len, left_len, right_len] = cut.scratch();
         let (panel, rest) = scratch.split_at_mut(panel_len);

@@ -10,9 +10,10 @@ mod stored;
 mod x86;
 
 use crate::error::{Error, Result};
+use crate::plan::Precision;
+use half::bf16;
 use portable::F32x4;
 pub use stored::Stored;
-use half::bf16;
 
 /// The environment variable that forces a level.
 pub const LEVEL_VARIABLE: &str = "UNET_ENGINE_SIMD";
@@ -84,6 +85,11 @@ impl Level {
             #[cfg(not(target_arch = "x86_64"))]
             Level::Avx2 | Level::Avx512 | Level::Amx => false,
         }
+    }
+
+    /// The precision in which networks are computed where none is asked for: without matrix units 16 bits gain nothing.
+    pub fn precision(self) -> Precision {
+        if self == Level::Amx { Precision::Bf16 } else { Precision::F32 }
     }
 
     /// Pixels (or input channels) of a register tile: `Lanes::TILE_ROWS` of the level.

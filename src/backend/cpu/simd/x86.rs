@@ -5,8 +5,8 @@
 #![allow(unsafe_op_in_unsafe_fn)]
 
 use super::Lanes;
-use half::bf16;
 use core::arch::x86_64::*;
+use half::bf16;
 
 /// Eight floats: AVX2 with FMA.
 #[derive(Clone, Copy)]
