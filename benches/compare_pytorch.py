@@ -2,9 +2,11 @@
 """Times unet-engine beside PyTorch on one machine, runs alternating, and prints medians and ratios.
 
 usage: compare_pytorch.py [--engine PATH] [--torch-script PATH] [--python PATH] [--what step|infer] [--rounds 3] [--steps 5]
-       [--arch standard] [--base 32] [--size 256] [--batch 4] [--precision auto] [--compile] [--bf16] [--avx2] [--json]
+       [--arch standard] [--base 32] [--size 256] [--batch 4] [--precision auto] [--compile] [--bf16]
+       [--only VARIANT]... [--avx2] [--json]
 
-PyTorch runs eagerly in f32, contiguous and channels_last; --compile adds torch.compile, --bf16 adds bfloat16, together all eight.
+PyTorch runs eagerly in f32, contiguous and channels_last; --compile adds torch.compile, --bf16 adds bfloat16, together all eight;
+--only "compile bf16 contiguous" takes that one alone.
 unet-engine computes as it would by itself, bf16 where the CPU has AMX, or in the --precision given. --avx2 keeps both sides to AVX2. A round is one run each of unet-engine and PyTorch for every
 variant in turn. A ratio is taken between neighbouring runs, so that a slow phase of the machine falls on both; the median of all
 rounds is printed. Next to wall time it gives CPU seconds per step (user and system, start included on both sides), which other
@@ -26,6 +28,7 @@ def arguments():
     for name, value in dict(rounds=3, steps=5, base=32, size=256, batch=4).items():
         parser.add_argument("--" + name, type=int, default=value)
     parser.add_argument("--precision", choices=["auto", "f32", "bf16"], default="auto", help="of unet-engine")
+    parser.add_argument("--only", action="append", help="a variant of those that would run; may be given several times")
     for name in ("compile", "bf16", "avx2", "json"):
         parser.add_argument("--" + name, action="store_true")
     return parser.parse_args()
@@ -56,6 +59,11 @@ def commands(a):
             for layout in ["contiguous", "channels_last"]:
                 flags = ["--compile"] * (mode == "compile") + ["--channels-last"] * (layout == "channels_last")
                 variants[f"{mode} {dtype} {layout}"] = torch + ["--dtype", dtype] + flags
+    if a.only:
+        unknown = set(a.only) - set(variants)
+        if unknown:
+            sys.exit(f"no variant {', '.join(sorted(unknown))}; there are: {', '.join(variants)}")
+        variants = {name: command for name, command in variants.items() if name in a.only}
     return engine, variants
 
 
@@ -85,8 +93,8 @@ def main():
             print(f"round {number + 1} {variant}: unet-engine {ours['images_per_s']:.2f}, PyTorch {theirs['images_per_s']:.2f} images/s",
                   file=sys.stderr)
     rows = {variant: summary(runs) for variant, runs in pairs.items()}
-    best = {"eager": min(row["ratio"] for variant, row in rows.items() if variant.startswith("eager")),
-            "all": min(row["ratio"] for row in rows.values())}
+    eager = [row["ratio"] for variant, row in rows.items() if variant.startswith("eager")]
+    best = {"eager": min(eager, default=None), "all": min(row["ratio"] for row in rows.values())}
     first = next(iter(pairs.values()))[0][0]
     device, precision = first["device"], first["precision"]
     report = dict(what=a.what, arch=a.arch, base=a.base, size=a.size, batch=a.batch, rounds=a.rounds, steps=a.steps, avx2=a.avx2,
@@ -100,7 +108,9 @@ def main():
         peaks = f"{int(row['engine_peak_rss_bytes']) >> 20} : {int(row['torch_peak_rss_bytes']) >> 20}"
         print(f"{variant:28} {row['engine_images_per_s']:10.2f} {row['torch_images_per_s']:10.2f} {row['ratio']:7.2f} "
               f"{min(row['ratios']):6.2f} {max(row['ratios']):6.2f} {row['cpu_s_ratio']:9.2f} {peaks:>16}")
-    print(f"over the best of eager: {best['eager']:.2f}; over the best of all: {best['all']:.2f}")
+    if eager:
+        print(f"over the best of eager here: {best['eager']:.2f}")
+    print(f"over the best of all here: {best['all']:.2f}")
 
 
 if __name__ == "__main__":

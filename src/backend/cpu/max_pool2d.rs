@@ -63,15 +63,24 @@ fn padded<T: bytemuck::Pod>(from: &[T]) -> [T; BLOCK] {
 #[inline(always)]
 fn largest<T: Stored>(taps: [[T; BLOCK]; 4]) -> ([T; BLOCK], [u8; BLOCK]) {
     let (mut best, mut index) = (taps[0], [0u32; BLOCK]);
+    let mut largest = [0.0; BLOCK];
+    for i in 0..BLOCK {
+        largest[i] = best[i].widen();
+    }
     for (k, tap) in (1u32..).zip(&taps[1..]) {
         for i in 0..BLOCK {
-            let (new, old) = (tap[i].widen(), best[i].widen());
-            let better = (new > old) | (new.is_nan() & !old.is_nan());
-            best[i] = if better { tap[i] } else { best[i] };
+            let new = tap[i].widen();
+            let better = (new > largest[i]) | (new.is_nan() & !largest[i].is_nan());
+            largest[i] = if better { new } else { largest[i] };
             index[i] = if better { k } else { index[i] };
         }
     }
-    (best, index.map(|k| k as u8))
+    let mut bytes = [0; BLOCK];
+    for i in 0..BLOCK {
+        best[i] = T::of_widened(largest[i]);
+        bytes[i] = index[i] as u8;
+    }
+    (best, bytes)
 }
 
 pub(super) fn grad<T: Stored>(level: Level, operands: &mut Operands) {

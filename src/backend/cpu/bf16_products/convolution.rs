@@ -13,7 +13,7 @@ use std::ops::Range;
 /// Numbers of a panel that should not be passed: a quarter of the level-2 cache of the processors that have AMX.
 const PANEL_LEN: usize = 1 << 18;
 /// Tasks that even a small image is cut into.
-const MIN_TASKS: usize = 16;
+const MIN_TASKS: usize = 32;
 /// Steps of the largest neighbourhood: nine taps of 2,048 channels.
 const MAX_STEPS: usize = 9 * 64;
 

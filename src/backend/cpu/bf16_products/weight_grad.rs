@@ -57,7 +57,7 @@ impl Cut {
         let window = Window::new(kernel, features);
         let blocks = [features_dy.div_ceil(SIDE), window.blocks()];
         let mut cut = Cut { window, size, blocks, group: blocks, band: [1, 1], chunk: 1 };
-        let most_chunks = (PARTIAL_BYTES / (cut.partial_len() * size_of::<f32>())).clamp(1, TASKS);
+        let most_chunks = (PARTIAL_BYTES / (cut.partial_len() * size_of::<f32>())).clamp(1, 2 * TASKS);
         while cut.groups()[0] * cut.groups()[1] * most_chunks < TASKS && cut.group != [1, 1] {
             let wider = usize::from(cut.group[1] > cut.group[0]);
             cut.group[wider] = cut.group[wider].div_ceil(2);

@@ -20,6 +20,9 @@ pub trait Stored: bytemuck::Pod + Send + Sync {
 
     /// Rounded as [`Lanes::store_bf16`] does.
     fn narrow(value: f32) -> Self;
+
+    /// The reverse of [`Stored::widen`].
+    fn of_widened(value: f32) -> Self;
 }
 
 impl Stored for f32 {
@@ -41,6 +44,10 @@ impl Stored for f32 {
     }
     #[inline(always)]
     fn narrow(value: f32) -> f32 {
+        value
+    }
+    #[inline(always)]
+    fn of_widened(value: f32) -> f32 {
         value
     }
 }
@@ -68,5 +75,9 @@ impl Stored for bf16 {
         let upper = bits >> 16;
         let rounded = bits.wrapping_add(0x7fff + (upper & 1)) >> 16;
         bf16::from_bits(if value.is_nan() { upper | 0x40 } else { rounded } as u16)
+    }
+    #[inline(always)]
+    fn of_widened(value: f32) -> bf16 {
+        bf16::from_bits((value.to_bits() >> 16) as u16)
     }
 }
