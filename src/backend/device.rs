@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(defaults, [of_cpu, Precision::Mixed, Precision::Mixed, Precision::Mixed]);
         assert!(default_precision("gpu").is_err());
         for precision in [Precision::F32, Precision::Bf16] {
-            assert!(check_precision("cpu", precision).is_ok() && check_precision("auto", precision).is_ok());
+            assert!(check_precision("cpu", precision).is_ok());
         }
         let error = check_precision("cuda:1", Precision::Bf16).unwrap_err();
         assert!(error.kind() == ErrorKind::Device && error.to_string().contains("--precision mixed"), "{error}");

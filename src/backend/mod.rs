@@ -27,8 +27,9 @@ pub trait Backend: Send {
         false
     }
 
-    /// In which numbers a trained network is best run here.
-    fn inference_precision(&self) -> Precision {
+    /// In which numbers a network predicts here that was trained, and its threshold chosen, in `trained`: f32 unless the device gains by
+    /// the same numbers.
+    fn inference_precision(&self, _trained: Precision) -> Precision {
         Precision::F32
     }
 
@@ -50,7 +51,7 @@ pub trait Backend: Send {
     /// If the memory is not there.
     fn allocate(&mut self, persistent_bytes: usize, transient_bytes: usize) -> Result<()>;
 
-    /// Copies bytes from the host into a slot (little-endian f32, f16 or u8, contiguous; exactly the slot's size).
+    /// Copies bytes from the host into a slot (little-endian f32, f16, bf16 or u8, contiguous; exactly the slot's size).
     ///
     /// # Errors
     /// If the device fails.

@@ -6,6 +6,7 @@ use crate::dataset::splits::Splits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::calibration::Calibration;
 use crate::model::{MAX_SIZE, NetworkSpec};
+use crate::plan::Precision;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -19,6 +20,9 @@ pub struct Description {
     pub size: [usize; 2],
     pub organ: String,
     pub normalization: Normalization,
+    /// Of the training, and of the choice of the threshold.
+    #[serde(default)]
+    pub precision: Precision,
 }
 
 impl Description {
@@ -67,6 +71,8 @@ pub struct Model {
     pub size: [usize; 2],
     pub organ: String,
     pub normalization: Normalization,
+    /// In which it was trained and its threshold chosen.
+    pub precision: Precision,
     /// Threshold and smallest object, chosen on the validation series.
     pub calibration: Calibration,
     pub splits: Splits,
@@ -88,11 +94,11 @@ impl Model {
         let calibration: Calibration = read_json(&files.calibration(), "the training of this run is not finished")?;
         calibration.check().map_err(|e| e.at(files.calibration()))?;
         let splits = read_json(&files.splits(), "this is no complete run directory")?;
-        let Description { network, size, organ, normalization } = checkpoint.description;
+        let Description { network, size, organ, normalization, precision } = checkpoint.description;
         let weights = weights_of(&network, checkpoint.tensors, &files.checkpoint("best"))?;
         let (name, path) = (run_name(run_dir), run_dir.to_path_buf());
         let checksum = file::stored_checksum(&files.checkpoint("best"))?;
-        Ok(Model { name, path, spec: network, size, organ, normalization, calibration, splits, checksum, weights })
+        Ok(Model { name, path, spec: network, size, organ, normalization, precision, calibration, splits, checksum, weights })
     }
 }
 

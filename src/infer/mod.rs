@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::image::Gray;
 use crate::image::letterbox::Letterbox;
 use crate::model::NetworkSpec;
-use crate::plan::PlanOptions;
+use crate::plan::{PlanOptions, Precision};
 use crate::tape::Shape;
 use std::collections::BTreeMap;
 
@@ -102,7 +102,7 @@ pub struct Network {
 
 impl Network {
     /// Records and plans inference, and loads the weights (by the names and in the layouts of [`NetworkSpec::parameters`]). `size`
-    /// is the input's width and height.
+    /// is the input's width and height, `trained` the precision of the training.
     ///
     /// # Errors
     /// If the device lacks the memory or the weights do not fit.
@@ -111,11 +111,12 @@ impl Network {
         spec: &NetworkSpec,
         size: [usize; 2],
         normalization: Normalization,
+        trained: Precision,
         weights: &BTreeMap<String, Vec<f32>>,
     ) -> Result<Network> {
         let [width, height] = size;
         let tape = spec.record_inference(BATCH, [height, width])?;
-        let options = PlanOptions { precision: backend.inference_precision(), ..PlanOptions::default() };
+        let options = PlanOptions { precision: backend.inference_precision(trained), ..PlanOptions::default() };
         let mut session = Session::new(backend, &[&tape], options)?;
         for (name, values) in weights {
             session.write_persistent(name, values)?;
@@ -164,8 +165,14 @@ mod tests {
         let weights: BTreeMap<String, Vec<f32>> =
             spec.parameters().into_iter().enumerate().map(|(i, p)| (p.name.clone(), initialise(&p, i, 3))).collect();
         let normalization = Normalization { mean: 0.4, deviation: 0.3 };
-        let backend = cpu::open(1).unwrap();
-        let mut network = Network::new(backend, &spec, [24, 16], normalization, &weights).unwrap();
+        for precision in [Precision::F32, Precision::Bf16] {
+            let backend = cpu::open(1).unwrap();
+            let network = Network::new(backend, &spec, [24, 16], normalization, precision, &weights).unwrap();
+            check_neighbours(network);
+        }
+    }
+
+    fn check_neighbours(mut network: Network) {
         let pictures: Vec<Gray> = (0..6).map(|i| picture(20 + 5 * i, 30 - 3 * i, i)).collect();
         let mut heard = Vec::new();
         let together = network.probabilities(&pictures.iter().collect::<Vec<_>>(), |n| heard.push(n)).unwrap();

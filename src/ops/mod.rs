@@ -38,19 +38,19 @@ pub trait Op: Debug {
     /// The name in messages and profiles, `snake_case`.
     fn name(&self) -> &'static str;
 
-    /// The shape rule: output shapes from input shapes, and the outputs' types in a step without f16.
+    /// The shape rule: output shapes from input shapes, and the outputs' types in a step without 16-bit types.
     ///
     /// # Errors
     /// If the inputs do not fit; the error names the operation and all shapes.
     fn infer(&self, inputs: &[Shape]) -> Result<Vec<(Shape, DType)>>;
 
-    /// The type of an input in a step without f16.
+    /// The type of an input in a step without 16-bit types.
     fn input_type(&self, _index: usize) -> DType {
         DType::F32
     }
 
-    /// Whether an operand may be stored as f16; the arithmetic is f32 all the same. Kernels come in two kinds: within one step all
-    /// operands that may be f16 are f16, or none is.
+    /// Whether an operand may be stored as f16 or bf16; the arithmetic is f32 all the same. Kernels come in one kind for each type: within
+    /// one step all operands that may be are stored so, or none is.
     fn may_be_half(&self, _operand: Operand) -> bool {
         false
     }
@@ -149,7 +149,7 @@ impl Instruction {
         }
     }
 
-    /// Shapes and types of the outputs, from those of the inputs: the operation's shape rule, and the rule about f16
+    /// Shapes and types of the outputs, from those of the inputs: the operation's shape rule, and the rule about 16 bits
     /// ([`Op::may_be_half`]).
     ///
     /// # Errors

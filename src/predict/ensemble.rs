@@ -142,7 +142,8 @@ impl Ensemble {
     fn new(organ: String, models: Vec<Model>, joint: Option<JointCalibration>, settings: &Settings) -> Result<Ensemble> {
         let load = |model: &Model| {
             let backend = backend::open(&settings.device, settings.threads)?;
-            Network::new(backend, &model.spec, model.size, model.normalization, &model.weights).map_err(|e| e.at(&model.path))
+            Network::new(backend, &model.spec, model.size, model.normalization, model.precision, &model.weights)
+                .map_err(|e| e.at(&model.path))
         };
         let networks = models.iter().map(load).collect::<Result<Vec<_>>>()?;
         let leader = leader(&models);

@@ -58,7 +58,8 @@ pub(super) fn go_on(request: &Request, run: &Path, samples: Vec<Sample>, interru
         return Err(Error::data(files.config(), message).remedy(RESTORE));
     }
     let state = state.in_precision(config.precision);
-    let store = Store { files: files.clone(), description: saved.description.clone() };
+    let description = Description { precision: config.precision, ..saved.description.clone() };
+    let store = Store { files: files.clone(), description };
     let (mut trainer, val) = prepare(&config, store, state, parts, interrupt)?;
     store::restore(&mut trainer.engine, &saved, &files)?;
     drop(saved);
@@ -72,7 +73,8 @@ pub(super) fn go_on(request: &Request, run: &Path, samples: Vec<Sample>, interru
 
 /// A checkpoint that belongs to another configuration cannot be gone on with.
 fn check_saved(config: &Config, saved: &Description, state: &State) -> Result<(), String> {
-    let expected = describe(config, saved.normalization);
+    // The precision may change from start to start.
+    let expected = Description { precision: saved.precision, ..describe(config, saved.normalization) };
     match *saved == expected {
         true => state.check(config),
         false => Err("the checkpoint is of another network, input size or organ than config.toml says".to_string()),

@@ -124,7 +124,8 @@ fn errors_stay_near_those_of_the_definition() {
         println!("{ci} -> {co}: direct {}; winograd {}; bf16 {}", show(direct), show(winograd), show(bf16));
         assert!(direct.iter().all(|e| *e < 1e-6), "by definition: {}", show(direct));
         assert!(winograd.iter().all(|e| *e < 3e-6), "by Winograd: {}", show(winograd));
-        // Half a unit of eight bits is 2^-9 at most; operands and the result of a convolution have it, dw is f32.
+        // Rounding to eight bits errs by 2^-8 of half the value at most; operands and the result of a convolution are rounded, dw is
+        // f32.
         assert!(bf16.iter().all(|e| (1e-3..4e-3).contains(e)), "on bf16: {}", show(bf16));
         assert!(winograd != direct, "both ways gave the same bits: was Winograd's taken?");
     }

@@ -57,7 +57,8 @@ fn found_in_pairs(folder: &Path, channels: usize, assignment: Assignment) -> Cou
     let samples: Vec<Sample> = pairs().into_iter().filter(|s| model.splits.part_of(s) == Some(Part::Test)).collect();
     let images: Vec<&Gray> = samples.iter().map(|s| &s.image).collect();
     let backend = cpu::open(2).unwrap();
-    let mut network = Network::new(backend, &model.spec, model.size, model.normalization, &model.weights).unwrap();
+    let mut network =
+        Network::new(backend, &model.spec, model.size, model.normalization, model.precision, &model.weights).unwrap();
     let mut counts = Counts::default();
     for (sample, maps) in samples.iter().zip(network.probabilities(&images, |_| {}).unwrap()) {
         let found = instances_by_channel(&maps.union(), &maps.channels, 32, 32, &model.calibration.point);

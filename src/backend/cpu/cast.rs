@@ -42,8 +42,6 @@ impl<X: Stored, Y: Stored> Elements for Convert<'_, X, Y> {
 }
 
 fn convert<X: Stored, Y: Stored>(level: Level, operands: &mut Operands) {
-    // A cast is exact: the instruction that comes with AMX makes subnormal numbers 0.
-    let level = if level == Level::Amx { Level::Avx512 } else { level };
     let x = operands.input_as::<X>(0);
     map::flat(level, &Convert { x, y: Out::<Y>::new(operands.output_as(0), x.len()) }, x.len());
 }

@@ -1,7 +1,8 @@
 //! The CPU backend: rayon over shapes, SIMD chosen at run time.
 //!
 //! Work is cut by shape, never by the number of threads; every output has one writer, and sums go in a fixed order. So results do
-//! not depend on the number of threads, only on the SIMD level ([`Level`]) and the way of the convolutions ([`Convolutions`]).
+//! not depend on the number of threads, only on the SIMD level ([`Level`]), the way of the convolutions ([`Convolutions`]) and the
+//! plan's precision.
 
 mod adam;
 mod add;
@@ -142,8 +143,8 @@ impl Backend for Cpu {
         architecture(self.settings)
     }
 
-    fn inference_precision(&self) -> Precision {
-        self.settings.level.precision()
+    fn inference_precision(&self, trained: Precision) -> Precision {
+        if trained == self.settings.level.precision() { trained } else { Precision::F32 }
     }
 
     fn workspace_bytes(&self, instruction: &Instruction, inputs: &[Shape], _outputs: &[Shape]) -> usize {
@@ -157,8 +158,10 @@ impl Backend for Cpu {
     }
 
     fn check(&self, plan: &Plan) -> Result<()> {
-        // A cast is the border to f16 and has kernels for both sides of it.
-        let is_foreign = |step: &&Step| step.half_type() == Some(DType::F16) && !matches!(step.instruction, Instruction::Cast(_));
+        // A cast is the border to f16 and has kernels for both sides of it, but none to bf16.
+        let has = |step: &Step, dtype| step.inputs.iter().chain(&step.outputs).any(|slot| slot.dtype == dtype);
+        let is_foreign =
+            |step: &&Step| has(step, DType::F16) && (has(step, DType::Bf16) || !matches!(step.instruction, Instruction::Cast(_)));
         match plan.steps().iter().find(is_foreign) {
             None => Ok(()),
             Some(step) => {

@@ -78,7 +78,7 @@ mod tests {
 
     /// Every 997th number of either sign, beside f64.
     #[test]
-    fn within_two_units_in_the_last_place() {
+    fn errors_are_below_two_and_a_half_units() {
         let mut worst = 0.0f64;
         for bits in (0..0x7F80_0000u32).step_by(997) {
             for x in [f32::from_bits(bits), -f32::from_bits(bits)] {

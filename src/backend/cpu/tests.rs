@@ -1,4 +1,5 @@
-//! The convolutions and reductions against plain loops in f64, at every level that this CPU has and at several thread counts.
+//! The convolutions and reductions against plain loops in f64, at every level that this CPU has and at several thread counts; the
+//! convolutions in f32 and on bf16.
 
 use super::simd::Level;
 use super::{Convolutions, open_with};
@@ -8,7 +9,7 @@ use crate::ops::batch_norm::{BatchNormApply, BatchNormGradApply, BatchNormGradRe
 use crate::ops::channel_sum::ChannelSum;
 use crate::ops::conv_transpose2d::{ConvTranspose2d, ConvTranspose2dDataGrad, ConvTranspose2dWeightGrad};
 use crate::ops::conv2d::{Conv2d, Conv2dDataGrad, Conv2dWeightGrad};
-use crate::plan::PlanOptions;
+use crate::plan::{PlanOptions, Precision};
 use crate::random::{Philox, Purpose};
 use crate::tape::{DType, Shape, Tape};
 
@@ -16,18 +17,26 @@ type Tensor = (Shape, Vec<f32>);
 
 fn random(shape: Shape, stream: u32) -> Tensor {
     let mut rng = Philox::new(11, 0, stream, Purpose::Bench);
-    (shape, (0..shape.len()).map(|_| rng.range(-1.0, 1.0)).collect())
+    // Numbers of eight bits, which bf16 holds as well.
+    (shape, (0..shape.len()).map(|_| (128.0 * rng.range(-1.0, 1.0)).round() / 128.0).collect())
+}
+
+/// How the CPU computes.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    level: Level,
+    convolutions: Convolutions,
+    precision: Precision,
 }
 
 /// Runs one instruction and returns its outputs.
-fn run((level, way): (Level, Convolutions), threads: usize, instruction: &Instruction, inputs: &[Tensor]) -> Vec<Vec<f32>> {
+fn run(way: Way, threads: usize, instruction: &Instruction, inputs: &[Tensor]) -> Vec<Vec<f32>> {
     let mut tape = Tape::new();
     let ids: Vec<_> = inputs.iter().enumerate().map(|(i, (s, _))| tape.input(&format!("i{i}"), *s, DType::F32)).collect();
     let outputs = tape.record(instruction.clone(), &ids).unwrap();
     outputs.iter().enumerate().for_each(|(i, &o)| tape.output(&format!("o{i}"), o));
-    let mut session =
-        Session::new(open_with(level, way, threads).unwrap(), &[&tape], PlanOptions { fuse: false, ..PlanOptions::default() })
-            .unwrap();
+    let backend = open_with(way.level, way.convolutions, threads).unwrap();
+    let mut session = Session::new(backend, &[&tape], PlanOptions { fuse: false, precision: way.precision }).unwrap();
     inputs.iter().enumerate().for_each(|(i, (_, data))| session.write_input(0, &format!("i{i}"), data).unwrap());
     // Twice: what the first run left in the workspace must not matter.
     session.run(0).unwrap();
@@ -41,21 +50,28 @@ fn run((level, way): (Level, Convolutions), threads: usize, instruction: &Instru
     read
 }
 
-/// All levels of this CPU, with both ways of convolutions.
-fn ways() -> impl Iterator<Item = (Level, Convolutions)> {
+/// All levels of this CPU, with both ways of convolutions, and on bf16.
+fn ways() -> impl Iterator<Item = Way> {
     let levels = Level::ALL.into_iter().filter(|l| l.is_available());
-    levels.flat_map(|l| [(l, Convolutions::Direct), (l, Convolutions::Winograd)])
+    let kinds = [
+        (Convolutions::Direct, Precision::F32),
+        (Convolutions::Winograd, Precision::F32),
+        (Convolutions::Winograd, Precision::Bf16),
+    ];
+    levels.flat_map(move |level| kinds.map(|(convolutions, precision)| Way { level, convolutions, precision }))
 }
 
-/// Checks an instruction against `expected` (with the sum of absolute terms of each output) at all levels and both ways, and that 1, 2
-/// and 4 threads give the same bits.
+/// Checks an instruction against `expected` (with the sum of absolute terms of each output) in all ways, and that 1, 2 and 4 threads
+/// give the same bits.
 fn check(name: &str, instruction: &Instruction, inputs: &[Tensor], expected: &[Vec<(f64, f64)>]) {
-    for level in ways() {
-        let one = run(level, 1, instruction, inputs);
+    // Other instructions stay in f32 by themselves.
+    let is_new = |way: &Way| way.precision == Precision::F32 || instruction.multiplies_matrices();
+    for way in ways().filter(is_new) {
+        let one = run(way, 1, instruction, inputs);
         for threads in [2, 4] {
-            let many = run(level, threads, instruction, inputs);
+            let many = run(way, threads, instruction, inputs);
             let same = one.iter().flatten().zip(many.iter().flatten()).all(|(a, b)| a.to_bits() == b.to_bits());
-            assert!(same, "{name} at {level:?}: {threads} threads give other bits than one");
+            assert!(same, "{name} at {way:?}: {threads} threads give other bits than one");
         }
         assert_eq!(one.len(), expected.len());
         for (o, (found, expected)) in one.iter().zip(expected).enumerate() {
@@ -63,9 +79,10 @@ fn check(name: &str, instruction: &Instruction, inputs: &[Tensor], expected: &[V
             for (i, (found, (value, magnitude))) in found.iter().zip(expected).enumerate() {
                 // Terms are rounded at most once each and summed in an order with an error below 2^-24 sqrt(terms) of their size;
                 // 2^-18 covers sums of some thousand terms.
-                let bound = 4e-6 * magnitude + 1e-7;
+                let rounding = if way.precision == Precision::Bf16 { value.abs() / 256.0 } else { 0.0 };
+                let bound = 4e-6 * magnitude + 1e-7 + rounding;
                 let error = (f64::from(*found) - value).abs();
-                assert!(error <= bound, "{name} at {level:?}: output {o}[{i}] is {found}, not {value} (allowed {bound:e})");
+                assert!(error <= bound, "{name} at {way:?}: output {o}[{i}] is {found}, not {value} (allowed {bound:e})");
             }
         }
     }
@@ -110,7 +127,7 @@ fn ways_are_known_by_their_names() {
 }
 
 /// [n, h, w, c0, c1, co, kernel]
-const CONVOLUTIONS: [[usize; 7]; 20] = [
+const CONVOLUTIONS: [[usize; 7]; 23] = [
     [1, 1, 1, 1, 0, 1, 3],
     [1, 1, 1, 3, 0, 17, 1],
     [3, 5, 7, 1, 0, 8, 3],
@@ -133,6 +150,10 @@ const CONVOLUTIONS: [[usize; 7]; 20] = [
     [1, 3, 7, 19, 0, 16, 3],
     [2, 2, 4, 16, 0, 18, 3],
     [1, 12, 12, 160, 0, 192, 3],
+    // On bf16: several bands of several images, the last one shorter; taps side by side; a row longer than a band.
+    [5, 37, 9, 32, 0, 32, 3],
+    [7, 5, 6, 12, 10, 40, 3],
+    [1, 3, 700, 34, 0, 33, 3],
 ];
 
 fn conv_inputs([n, h, w, c0, c1, co, k]: [usize; 7]) -> (Tensor, Tensor, Tensor, Tensor) {

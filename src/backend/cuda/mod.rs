@@ -33,10 +33,10 @@ mod weight_grad;
 pub use probe::{CudaProbe, Gpu, KERNEL_ARCHITECTURES, KERNEL_COMPILER, probe};
 
 use super::Backend;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::ops::Instruction;
 use crate::plan::{ALIGNMENT, Plan, Slot, Step};
-use crate::tape::Shape;
+use crate::tape::{DType, Shape};
 use driver::{Driver, Emulator};
 use program::{Lowering, Program, Regions};
 use std::collections::HashMap;
@@ -164,6 +164,17 @@ impl<D: Driver> Backend for Cuda<D> {
 
     fn augments(&self) -> bool {
         true
+    }
+
+    fn check(&self, plan: &Plan) -> Result<()> {
+        match plan.steps().iter().find(|step| step.half_type() == Some(DType::Bf16)) {
+            None => Ok(()),
+            Some(step) => {
+                let name = step.instruction.name();
+                Err(Error::device(format!("bf16 is the CPU's: the CUDA kernels have no {name} on bf16"))
+                    .remedy("use --precision mixed or f32, or --device cpu"))
+            }
+        }
     }
 
     fn workspace_bytes(&self, instruction: &Instruction, inputs: &[Shape], outputs: &[Shape]) -> usize {

@@ -165,6 +165,6 @@ pub(super) fn kernel_for(name: &str, stored: DType) -> String {
     match stored {
         DType::F32 => format!("{name}_f32"),
         DType::F16 => format!("{name}_f16"),
-        DType::U8 => unreachable!("{name}: images are never stored as bytes"),
+        DType::Bf16 | DType::U8 => unreachable!("{name}: a plan with images of {stored:?} is refused"),
     }
 }

@@ -2,20 +2,21 @@
 
 use super::super::simd::{Kernel, Lanes, Level, dispatch};
 use super::own_place;
-use super::panel::{Grid, Part, Views, Window};
-use super::product::{BLOCK, Multiplier, SIDE, Sums};
+use super::panel::{Grid, MAX_DISTANCES, Part, Views, Window};
+use super::product::{BLOCK, Left, Multiplier, SIDE, Sums};
 use super::weights::Weights;
 use crate::tape::Shape;
 use half::bf16;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Numbers of a panel that should not be passed: a quarter of the level-2 cache of the processors that have AMX.
-const PANEL_LEN: usize = 1 << 18;
+/// Numbers of a panel that are passed by few rows of wide images alone: a quarter of the level-2 cache of the processors that have AMX.
+/// Few in tests, which then see several bands.
+const PANEL_LEN: usize = if cfg!(test) { 1 << 12 } else { 1 << 18 };
+/// Fewest rows of a band: those above and below it are laid into two panels.
+const MIN_ROWS: usize = if cfg!(test) { 2 } else { 4 };
 /// Tasks that even a small image is cut into.
 const MIN_TASKS: usize = 32;
-/// Steps of the largest neighbourhood: nine taps of 2,048 channels.
-const MAX_STEPS: usize = 9 * 64;
 
 /// Where a pixel's results go.
 #[derive(Clone, Copy)]
@@ -86,7 +87,7 @@ impl Cut {
         let window = Window::new(kernel, features);
         let column_blocks: usize = channels.map(|c| c.div_ceil(SIDE)).sum();
         let row_len = Grid { window, width, rows: 1, images: 1 }.pitch() * window.blocks() * SIDE;
-        let most = (PANEL_LEN / row_len).saturating_sub(kernel - 1).clamp(4, 4096);
+        let most = (PANEL_LEN / row_len).saturating_sub(kernel - 1).clamp(MIN_ROWS, 4096);
         // Even bands, none of them much smaller than the others.
         let bands = height.div_ceil(most);
         let rows = height.div_ceil(bands);
@@ -118,7 +119,6 @@ impl Convolution<'_> {
     pub fn run(&self, workspace: &mut [bf16]) {
         let channels = self.targets.iter().map(|t| t.channels);
         let cut = Cut::new(self.kernel, self.views.features(), self.views.size(), channels);
-        assert!(cut.window.steps() <= MAX_STEPS, "more than {MAX_STEPS} steps of a product");
         let (packed, rest) = workspace.split_at_mut(cut.packed_len());
         assert!(rest.len() >= rayon::current_num_threads() * cut.panel_len(), "the workspace of a convolution");
         self.pack(cut, packed);
@@ -193,17 +193,13 @@ impl Kernel for Task<'_> {
             unsafe { std::slice::from_raw_parts_mut(self.work.panels.add(own_place() * cut.panel_len()), cut.panel_len()) };
         let (views, blocks, valid_rows) = (convolution.views, 0..window.blocks(), 0..cut.height);
         Part { views, window, first_image: self.image, first_row: self.first_row, blocks, valid_rows }.fill(grid, panel);
-        let mut steps = [0; MAX_STEPS];
-        for (i, step) in steps[..window.steps()].iter_mut().enumerate() {
-            let at = i % window.blocks() * grid.plane() + grid.distance(i / window.blocks());
-            *step = u32::try_from(at * SIDE).expect("a panel of less than 2^32 numbers");
-        }
-        let steps = &steps[..window.steps()];
+        let distances: [usize; MAX_DISTANCES] = std::array::from_fn(|i| grid.distance(i) * SIDE);
+        let (distances, steps) = (&distances[..window.distances()], window.steps());
         let multiplier = Multiplier::new(convolution.level);
         // Two, so that the units multiply the next block while one is stored.
         let mut sums = [Sums([0.0; BLOCK]), Sums([0.0; BLOCK])];
         for block in self.columns.clone() {
-            let weights = self.work.packed[block * steps.len() * BLOCK..][..steps.len() * BLOCK].as_ptr();
+            let weights = self.work.packed[block * steps * BLOCK..][..steps * BLOCK].as_ptr();
             let (target, channel) = convolution.locate(block);
             let bias = block_bias(convolution.bias, channel);
             let blocks = (rows * grid.pitch()).div_ceil(SIDE);
@@ -211,8 +207,9 @@ impl Kernel for Task<'_> {
                 // SAFETY: the caller has the level; the panel's zeros behind the last position cover what is read past it.
                 unsafe {
                     if i < blocks {
-                        let left = panel.as_ptr().add(i * BLOCK);
-                        multiplier.multiply::<L>(left, steps, weights, sums[i % 2].0.as_mut_ptr(), false);
+                        let start = panel.as_ptr().add(i * BLOCK);
+                        let left = Left { start, distances, count: window.blocks(), pitch: grid.plane() * SIDE };
+                        multiplier.multiply::<L>(&left, weights, sums[i % 2].0.as_mut_ptr(), false);
                     }
                     if i > 0 {
                         self.store::<L>(grid, (i - 1) * SIDE, &sums[(i - 1) % 2], &bias, target, channel);
@@ -267,8 +264,9 @@ unsafe fn store_row<L: Lanes>(sums: &[f32], bias: &[f32; SIDE], at: *mut bf16, v
     let to = if valid == SIDE { at } else { few.as_mut_ptr() };
     // SAFETY: the caller has the level and `valid` numbers at `at`.
     unsafe {
-        for i in (0..SIDE).step_by(L::N) {
-            L::load(sums.as_ptr().add(i)).add(L::load(bias.as_ptr().add(i))).store_bf16(to.add(i));
+        for i in (0..SIDE).step_by(2 * L::N) {
+            let [first, second] = [i, i + L::N].map(|i| L::load(sums.as_ptr().add(i)).add(L::load(bias.as_ptr().add(i))));
+            first.store_two_bf16(second, to.add(i));
         }
         if valid < SIDE {
             std::ptr::copy_nonoverlapping(few.as_ptr(), at, valid);

@@ -9,7 +9,7 @@
 //! at p + r pitch + s. So no tile knows where rows of the image end; what lies between two rows is computed and not stored. Few
 //! channels are laid side by side with their neighbours' ([`panel::Window`]), so that a step of 32 is not mostly zeros.
 //!
-//! Products are exact in f32 and sums are f32; only results are rounded to bf16. All sums go in an order given by the shape alone.
+//! Products are exact in f32 and sums are f32; only results are rounded to bf16. AMX takes subnormal numbers, and leaves them, as 0. All sums go in an order given by the shape alone.
 
 mod convolution;
 mod operations;

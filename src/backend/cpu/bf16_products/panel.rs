@@ -82,6 +82,9 @@ enum Beside {
     All,
 }
 
+/// The most taps that are distances between positions.
+pub const MAX_DISTANCES: usize = 9;
+
 /// A square neighbourhood of pixels with some features each.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
@@ -179,7 +182,8 @@ impl Grid {
         }
     }
 
-    /// Positions of a block of a panel: behind the last one follow zeros for what products read past it.
+    /// Positions of a block of a panel. Behind the last one follow zeros for what products read past it, up to the next whole step and
+    /// the longest distance, and what pairs that begin at odd positions lack at the end.
     pub fn plane(self) -> usize {
         (self.positions().next_multiple_of(SIDE) + self.distance(self.window.distances() - 1) + 4).next_multiple_of(2)
     }
@@ -191,7 +195,6 @@ impl Grid {
 }
 
 /// What of some views is laid into a panel.
-#[derive(Clone)]
 pub struct Part<'a> {
     pub views: Views<'a>,
     /// The neighbourhood of a position; the grid's own, or a single pixel.

@@ -10,6 +10,7 @@
 
 use super::super::simd::{Lanes, Level, Stored};
 use half::bf16;
+use std::marker::PhantomData;
 
 /// Rows and columns of a block, and products of a step.
 pub const SIDE: usize = 32;
@@ -20,9 +21,19 @@ pub const BLOCK: usize = SIDE * SIDE;
 #[repr(C, align(64))]
 pub struct Sums(pub [f32; BLOCK]);
 
+/// The left side of a product: step (i, j) starts `distances[i] + j pitch` numbers behind `start`, and steps go by j first.
+pub struct Left<'a> {
+    pub start: *const bf16,
+    pub distances: &'a [usize],
+    pub count: usize,
+    pub pitch: usize,
+}
+
 /// The units that multiply, set up for this thread while it lives.
 pub struct Multiplier {
     amx: bool,
+    /// The setting belongs to a thread.
+    _thread: PhantomData<*const ()>,
 }
 
 impl Multiplier {
@@ -33,22 +44,21 @@ impl Multiplier {
             // SAFETY: the level was found available, which includes the right to use the tiles.
             unsafe { amx::configure() };
         }
-        Multiplier { amx }
+        Multiplier { amx, _thread: PhantomData }
     }
 
-    /// Adds the products of `steps.len()` steps to `c`, or to 0. Step i of the left side starts at `a + steps[i]`, of the right side
-    /// at `b + i BLOCK`.
+    /// Adds the products of all of `left`'s steps to `c`, or to 0. Step i of the right side starts at `right + i BLOCK`.
     ///
     /// # Safety
-    /// The CPU has the level of `L`; both sides have all of their steps; `c` has BLOCK floats. `a` at each step, `b` and `c` are fast
-    /// where they begin a cache line.
+    /// The CPU has the level of `L`; both sides have all of their steps; `c` has BLOCK floats. Blocks are fast where they begin a cache
+    /// line.
     #[inline(always)]
-    pub unsafe fn multiply<L: Lanes>(&self, a: *const bf16, steps: &[u32], b: *const bf16, c: *mut f32, add: bool) {
+    pub unsafe fn multiply<L: Lanes>(&self, left: &Left<'_>, right: *const bf16, c: *mut f32, add: bool) {
         // SAFETY: passed on; tiles were configured where they are used.
         unsafe {
             match self.amx {
-                true => amx::multiply(a, steps, b, c, add),
-                false => multiply_widened::<L>(a, steps, b, c, add),
+                true => amx::multiply(left, right, c, add),
+                false => multiply_widened::<L>(left, right, c, add),
             }
         }
     }
@@ -67,7 +77,7 @@ impl Drop for Multiplier {
 const ROWS: usize = 4;
 
 #[inline(always)]
-unsafe fn multiply_widened<L: Lanes>(a: *const bf16, steps: &[u32], b: *const bf16, c: *mut f32, add: bool) {
+unsafe fn multiply_widened<L: Lanes>(left: &Left<'_>, right: *const bf16, c: *mut f32, add: bool) {
     for column in (0..SIDE).step_by(L::N) {
         for row in (0..SIDE).step_by(ROWS) {
             // SAFETY: rows, columns and steps lie in what the caller has promised.
@@ -79,16 +89,12 @@ unsafe fn multiply_widened<L: Lanes>(a: *const bf16, steps: &[u32], b: *const bf
                         *sum = L::load(at.add(m * SIDE));
                     }
                 }
-                for (i, &step) in steps.iter().enumerate() {
-                    let left = a.add(step as usize + row * SIDE);
-                    let right = b.add(i * BLOCK + 2 * column);
-                    for pair in 0..SIDE / 2 {
-                        let [even, odd] = L::load_bf16_pairs(right.add(pair * 2 * SIDE));
-                        for (m, sum) in sums.iter_mut().enumerate() {
-                            let x = left.add(m * SIDE + 2 * pair);
-                            *sum = L::splat((*x).widen()).mul_add(even, *sum);
-                            *sum = L::splat((*x.add(1)).widen()).mul_add(odd, *sum);
-                        }
+                let mut right = right.add(2 * column);
+                for &distance in left.distances {
+                    for j in 0..left.count {
+                        let left = left.start.add(distance + j * left.pitch + row * SIDE);
+                        add_step::<L>(left, right, &mut sums);
+                        right = right.add(BLOCK);
                     }
                 }
                 for (m, sum) in sums.iter().enumerate() {
@@ -99,11 +105,26 @@ unsafe fn multiply_widened<L: Lanes>(a: *const bf16, steps: &[u32], b: *const bf
     }
 }
 
+#[inline(always)]
+unsafe fn add_step<L: Lanes>(left: *const bf16, right: *const bf16, sums: &mut [L; ROWS]) {
+    for pair in 0..SIDE / 2 {
+        // SAFETY: the caller has a step of either side.
+        unsafe {
+            let [even, odd] = L::load_bf16_pairs(right.add(pair * 2 * SIDE));
+            for (m, sum) in sums.iter_mut().enumerate() {
+                let x = left.add(m * SIDE + 2 * pair);
+                *sum = L::splat((*x).widen()).mul_add(even, *sum);
+                *sum = L::splat((*x.add(1)).widen()).mul_add(odd, *sum);
+            }
+        }
+    }
+}
+
 /// Advanced Matrix Extensions (Intel 64 and IA-32 Architectures Software Developer's Manual, chapter "Programming with Intel AMX"). As
 /// inline assembly, since Rust has its intrinsics in nightly builds only.
 #[cfg(target_arch = "x86_64")]
 mod amx {
-    use super::BLOCK;
+    use super::{BLOCK, Left};
     use half::bf16;
     use std::arch::asm;
 
@@ -136,51 +157,66 @@ mod amx {
     }
 
     /// Tiles 0 to 3 are the sums (rows 0 to 15 and columns 0 to 15, then columns from 16, then the same of rows from 16), 4 and 5 the
-    /// left side, 6 and 7 the right one.
+    /// left side, 6 and 7 the right one. Rows of sums and pairs of rows of the right side are 128 bytes apart, rows of the left side 64.
     #[inline(always)]
-    pub unsafe fn multiply(a: *const bf16, steps: &[u32], b: *const bf16, c: *mut f32, add: bool) {
-        // SAFETY: the caller has promised the blocks; rows of sums are 128 bytes apart, those of the left side 64, pairs of rows of
-        // the right side 128.
+    pub unsafe fn multiply(left: &Left<'_>, right: *const bf16, c: *mut f32, add: bool) {
+        assert!(!left.distances.is_empty() && left.count > 0, "a product of some steps");
+        let distances = left.distances.as_ptr_range();
+        // SAFETY: the caller has promised the blocks; the loops run over all distances and `count` steps at each.
         unsafe {
-            match add {
-                true => asm!(
-                    "tileloadd tmm0, [{c} + {row}]",
-                    "tileloadd tmm1, [{c} + {row} + 64]",
-                    "tileloadd tmm2, [{c} + {row} + 2048]",
-                    "tileloadd tmm3, [{c} + {row} + 2112]",
-                    c = in(reg) c, row = in(reg) 128usize, options(nostack, readonly, preserves_flags)
-                ),
-                false => asm!(
-                    "tilezero tmm0",
-                    "tilezero tmm1",
-                    "tilezero tmm2",
-                    "tilezero tmm3",
-                    options(nostack, nomem, preserves_flags)
-                ),
-            }
-            let mut right = b;
-            for &step in steps {
-                asm!(
-                    "tileloadd tmm4, [{a} + {a_row}]",
-                    "tileloadd tmm6, [{b} + {b_row}]",
-                    "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tileloadd tmm7, [{b} + {b_row} + 64]",
-                    "tdpbf16ps tmm1, tmm4, tmm7",
-                    "tileloadd tmm5, [{a} + {a_row} + 1024]",
-                    "tdpbf16ps tmm2, tmm5, tmm6",
-                    "tdpbf16ps tmm3, tmm5, tmm7",
-                    a = in(reg) a.add(step as usize), a_row = in(reg) 64usize,
-                    b = in(reg) right, b_row = in(reg) 128usize,
-                    options(nostack, readonly, preserves_flags)
-                );
-                right = right.add(BLOCK);
-            }
             asm!(
+                "test {add}, {add}",
+                "jz 2f",
+                "tileloadd tmm0, [{c} + {row}]",
+                "tileloadd tmm1, [{c} + {row} + 64]",
+                "tileloadd tmm2, [{c} + {row} + 2048]",
+                "tileloadd tmm3, [{c} + {row} + 2112]",
+                "jmp 3f",
+                "2:",
+                "tilezero tmm0",
+                "tilezero tmm1",
+                "tilezero tmm2",
+                "tilezero tmm3",
+                "3:",
+                "mov {a}, [{distance}]",
+                "lea {a}, [{start} + 2*{a}]",
+                "mov {j}, {count}",
+                "4:",
+                "tileloadd tmm4, [{a} + {a_row}]",
+                "tileloadd tmm6, [{b} + {row}]",
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tileloadd tmm7, [{b} + {row} + 64]",
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                "tileloadd tmm5, [{a} + {a_row} + 1024]",
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                "tdpbf16ps tmm3, tmm5, tmm7",
+                "add {a}, {pitch}",
+                "add {b}, {block}",
+                "dec {j}",
+                "jnz 4b",
+                "add {distance}, 8",
+                "cmp {distance}, {end}",
+                "jne 3b",
                 "tilestored [{c} + {row}], tmm0",
                 "tilestored [{c} + {row} + 64], tmm1",
                 "tilestored [{c} + {row} + 2048], tmm2",
                 "tilestored [{c} + {row} + 2112], tmm3",
-                c = in(reg) c, row = in(reg) 128usize, options(nostack, preserves_flags)
+                add = in(reg) usize::from(add),
+                c = in(reg) c,
+                row = in(reg) 128usize,
+                distance = inout(reg) distances.start => _,
+                end = in(reg) distances.end,
+                start = in(reg) left.start,
+                a = out(reg) _,
+                a_row = in(reg) 64usize,
+                pitch = in(reg) left.pitch * size_of::<bf16>(),
+                count = in(reg) left.count,
+                j = out(reg) _,
+                b = inout(reg) right => _,
+                block = const BLOCK * size_of::<bf16>(),
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                options(nostack)
             );
         }
     }
@@ -189,13 +225,14 @@ mod amx {
 /// No level of this processor has it.
 #[cfg(not(target_arch = "x86_64"))]
 mod amx {
+    use super::Left;
     use half::bf16;
 
     pub unsafe fn configure() {}
 
     pub unsafe fn release() {}
 
-    pub unsafe fn multiply(_a: *const bf16, _steps: &[u32], _b: *const bf16, _c: *mut f32, _add: bool) {
+    pub unsafe fn multiply(_left: &Left<'_>, _right: *const bf16, _c: *mut f32, _add: bool) {
         unreachable!("AMX on a processor without it")
     }
 }

@@ -6,25 +6,25 @@
 //!
 //! Positions are what is summed over here, so that the left side is dy transposed, `[block of co][step][32 co][32 positions]`, and the
 //! right side x with its positions by twos, `[block of features][pair][32][2]`. A tap shifts x by whole positions: by an odd number
-//! of them, pairs begin at odd positions, of which there is a second copy. Tasks are chunks of bands of rows, where few weights make that
+//! of them, pairs begin at odd positions, of which there is a second copy. Between rows dy is 0 and x is whatever stands there, so that
+//! a value of x that is not finite spoils taps that do not see it. Tasks are chunks of bands of rows, where few weights make that
 //! cheap, times groups of channels of both sides; each leaves partial sums, which are added in the chunks' order.
 
 use super::super::simd::{Kernel, Lanes, Level, dispatch};
 use super::own_place;
 use super::panel::{Grid, Part, Views, Window};
-use super::product::{BLOCK, Multiplier, SIDE, Sums};
+use super::product::{BLOCK, Left, Multiplier, SIDE, Sums};
 use half::bf16;
 use rayon::prelude::*;
 use std::ops::Range;
 
 /// Bytes of a band's panels: half of the level-2 cache of the processors that have AMX.
-const BAND_BYTES: usize = 1 << 20;
+/// Few in tests, which then see several bands and several chunks of them.
+const BAND_BYTES: usize = if cfg!(test) { 1 << 14 } else { 1 << 20 };
 /// Bytes of all partial sums.
-const PARTIAL_BYTES: usize = 8 << 20;
+const PARTIAL_BYTES: usize = if cfg!(test) { 1 << 17 } else { 8 << 20 };
 /// Tasks that the work is cut into, where it can be.
 const TASKS: usize = 16;
-/// The most steps of a band's products.
-const MAX_STEPS: usize = 512;
 
 /// One gradient. With a transposed convolution, features of `dy` are those of its four taps, one after another.
 pub struct WeightGrad<'a> {
@@ -72,7 +72,7 @@ impl Cut {
         let [images, height, width] = self.size;
         // A panel of either side, and its rearranged form: one of dy, two of x.
         let bytes = SIDE * size_of::<bf16>() * (2 * self.group[0] + 3 * self.group[1]);
-        let most = (BAND_BYTES / bytes).clamp(SIDE, MAX_STEPS * SIDE);
+        let most = (BAND_BYTES / bytes).max(SIDE);
         let one = Grid { window: self.window, width, rows: height, images: 1 };
         if one.image_pitch() <= most {
             let images_of_band = (most / one.image_pitch()).min(images);
@@ -286,7 +286,6 @@ impl Task<'_> {
             unsafe { pair::<L>(grid, &panel[..grid.panel_len(blocks_x.len())], parity, out) };
         }
 
-        let table: [u32; MAX_STEPS] = std::array::from_fn(|i| (i * BLOCK) as u32);
         for (i, block_dy) in blocks_dy.enumerate() {
             for (j, block_x) in blocks_x.clone().enumerate() {
                 for distance in 0..window.distances() {
@@ -297,8 +296,9 @@ impl Task<'_> {
                     // SAFETY: the caller has the level; both sides have `steps` steps, and the block of sums is this task's own.
                     unsafe {
                         let sums = partials.add(self.chunk * cut.partial_len() + block * BLOCK);
-                        let (a, b) = (left.as_ptr().add(i * steps * BLOCK), right.as_ptr().add(from));
-                        multiplier.multiply::<L>(a, &table[..steps], b, sums, !first);
+                        let start = left.as_ptr().add(i * steps * BLOCK);
+                        let left = Left { start, distances: &[0], count: steps, pitch: BLOCK };
+                        multiplier.multiply::<L>(&left, right.as_ptr().add(from), sums, !first);
                     }
                 }
             }

@@ -76,9 +76,10 @@ impl Kernel for Pack<'_> {
         let lanes = SIDE.min(window.expanded() - first);
         let (start, pitch) = weights.find(window, distance, first);
         let (last, _) = weights.find(window, distance, first + lanes - 1);
-        assert!(last + (from + valid - 1) * pitch < weights.data.len(), "weights of all columns");
+        // Taps that go backwards have their first lane last.
+        assert!(start.max(last) + (from + valid - 1) * pitch < weights.data.len(), "weights of all columns");
         let data = weights.data.as_ptr();
-        // SAFETY: the caller has the level; the last number that is read was just checked, and all others lie before it.
+        // SAFETY: the caller has the level; the last number that is read was just checked, and all others lie before it, since taps and features go one way.
         unsafe {
             if lanes == SIDE && valid == SIDE && weights.order != Order::Forward && last == start + SIDE - 1 {
                 // Columns are rows of pairs of features here.

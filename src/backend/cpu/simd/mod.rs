@@ -127,8 +127,17 @@ pub unsafe trait Lanes: Copy {
     unsafe fn store(self, at: *mut f32);
     /// N numbers of bf16, which are f32 numbers.
     unsafe fn load_bf16(at: *const bf16) -> Self;
-    /// Rounded to the nearest, of two equally near ones to the even one; a NaN stays one. At [`Level::Amx`] subnormal numbers become 0.
+    /// Rounded to the nearest, of two equally near ones to the even one; a NaN stays one.
     unsafe fn store_bf16(self, at: *mut bf16);
+    /// Itself and then `second`, rounded likewise, but for subnormal numbers, which may become 0.
+    #[inline(always)]
+    unsafe fn store_two_bf16(self, second: Self, at: *mut bf16) {
+        // SAFETY: the caller has room for 2 N numbers.
+        unsafe {
+            self.store_bf16(at);
+            second.store_bf16(at.add(Self::N));
+        }
+    }
     /// N pairs of bf16: the first of each, and the second of each.
     unsafe fn load_bf16_pairs(at: *const bf16) -> [Self; 2];
     /// `out[2 i] = a[i]` and `out[2 i + 1] = b[i]` for 32 numbers.

@@ -171,10 +171,6 @@ unsafe impl<const BF16: bool> Lanes for F32x16<BF16> {
     }
     #[inline(always)]
     unsafe fn store_bf16(self, at: *mut bf16) {
-        if BF16 {
-            // Subnormal numbers become 0 here.
-            return _mm256_storeu_si256(at.cast(), std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(self.0)));
-        }
         let bits = _mm512_castps_si512(self.0);
         let upper = _mm512_srli_epi32::<16>(bits);
         let half_up = _mm512_add_epi32(_mm512_and_si512(upper, _mm512_set1_epi32(1)), _mm512_set1_epi32(0x7fff));
@@ -182,6 +178,16 @@ unsafe impl<const BF16: bool> Lanes for F32x16<BF16> {
         let is_nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self.0, self.0);
         let narrow = _mm512_mask_or_epi32(rounded, is_nan, upper, _mm512_set1_epi32(0x40));
         _mm256_storeu_si256(at.cast(), _mm512_cvtepi32_epi16(narrow))
+    }
+    #[inline(always)]
+    unsafe fn store_two_bf16(self, second: Self, at: *mut bf16) {
+        if BF16 {
+            let both = _mm512_cvtne2ps_pbh(second.0, self.0);
+            _mm512_storeu_si512(at.cast(), std::mem::transmute::<__m512bh, __m512i>(both));
+        } else {
+            self.store_bf16(at);
+            second.store_bf16(at.add(16));
+        }
     }
     #[inline(always)]
     unsafe fn load_bf16_pairs(at: *const bf16) -> [Self; 2] {
