@@ -27,6 +27,11 @@ pub trait Backend: Send {
         false
     }
 
+    /// Whether it has [`crate::ops::conv2d_normalised`].
+    fn normalises_convolutions(&self) -> bool {
+        false
+    }
+
     /// In which numbers a network predicts here that was trained, and its threshold chosen, in `trained`: f32 unless the device gains by
     /// the same numbers.
     fn inference_precision(&self, _trained: Precision) -> Precision {

@@ -36,7 +36,11 @@ impl Session {
     /// # Errors
     /// If a tape cannot be planned, or the device lacks a kernel.
     pub fn plan(backend: Box<dyn Backend>, tapes: &[&Tape], options: PlanOptions) -> Result<Session> {
-        let rewritten: Vec<Tape> = tapes.iter().map(|tape| plan::rewrite(tape, options)).collect();
+        let rewrite = |tape: &&Tape| match plan::rewrite(tape, options) {
+            list if options.fuse && backend.normalises_convolutions() => plan::normalise_convolutions(list),
+            list => list,
+        };
+        let rewritten: Vec<Tape> = tapes.iter().map(rewrite).collect();
         let layout = PersistentLayout::new(&rewritten.iter().collect::<Vec<_>>());
         let workspace = |instruction: &_, inputs: &[_], outputs: &[_]| backend.workspace_bytes(instruction, inputs, outputs);
         let plans = rewritten.iter().map(|tape| Plan::place(tape, &layout, &workspace)).collect::<Result<Vec<_>>>()?;

@@ -16,6 +16,7 @@ pub mod channel_sum;
 pub mod check_finite;
 pub mod concat;
 pub mod conv2d;
+pub mod conv2d_normalised;
 pub mod conv_transpose2d;
 pub mod dice_bce;
 pub mod max_pool2d;
@@ -88,6 +89,7 @@ pub trait Op: Debug {
 pub enum Instruction {
     Augment(augment::Augment),
     Conv2d(conv2d::Conv2d),
+    Conv2dNormalised(conv2d_normalised::Conv2dNormalised),
     Conv2dDataGrad(conv2d::Conv2dDataGrad),
     Conv2dWeightGrad(conv2d::Conv2dWeightGrad),
     ConvTranspose2d(conv_transpose2d::ConvTranspose2d),
@@ -121,6 +123,7 @@ impl Instruction {
         match self {
             Instruction::Augment(op) => op,
             Instruction::Conv2d(op) => op,
+            Instruction::Conv2dNormalised(op) => op,
             Instruction::Conv2dDataGrad(op) => op,
             Instruction::Conv2dWeightGrad(op) => op,
             Instruction::ConvTranspose2d(op) => op,
@@ -184,6 +187,7 @@ impl Instruction {
         matches!(
             self,
             Instruction::Conv2d(_)
+                | Instruction::Conv2dNormalised(_)
                 | Instruction::Conv2dDataGrad(_)
                 | Instruction::Conv2dWeightGrad(_)
                 | Instruction::ConvTranspose2d(_)

@@ -142,6 +142,12 @@ pub fn rewrite(tape: &Tape, options: PlanOptions) -> Tape {
     fuse::rewrite(tape, options)
 }
 
+/// As [`rewrite`], for a device on which convolutions normalise their results ([`crate::ops::conv2d_normalised`]).
+pub fn normalise_convolutions(mut tape: Tape) -> Tape {
+    fuse::normalise_convolutions(&mut tape);
+    tape
+}
+
 /// A tape made ready to run. Kernels rely on what is checked when it is made: that shapes and types of every step follow its operation's
 /// rule. So nobody can change steps afterwards, except for where they lie, which a backend checks whenever it runs them.
 #[derive(Clone, Debug)]

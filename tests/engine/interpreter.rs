@@ -17,6 +17,10 @@ pub fn execute(instruction: &Instruction, inputs: &[Array], before: &[Array]) ->
             let (images, b) = rest.split_at(1 + usize::from(op.two_inputs));
             vec![conv2d::forward(w, images, b.first())]
         }
+        (Instruction::Conv2dNormalised(op), [w, rest @ .., mean, var, gamma, beta]) => {
+            let z = conv2d::forward(w, rest, None);
+            vec![batch_norm::apply(&z, [mean, var, gamma, beta], None, f64::from(op.eps), op.relu)]
+        }
         (Instruction::Conv2dDataGrad(op), [w, dy]) => conv2d::data_grad(w, dy, op.channels),
         (Instruction::Conv2dWeightGrad(op), [dy, images @ ..]) => vec![conv2d::weight_grad(op.kernel, dy, images)],
         (Instruction::ConvTranspose2d(_), [w, x, b]) => vec![conv_transpose2d::forward(w, x, b)],

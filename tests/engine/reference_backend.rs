@@ -46,6 +46,10 @@ impl Backend for ReferenceBackend {
         "reference".into()
     }
 
+    fn normalises_convolutions(&self) -> bool {
+        true
+    }
+
     /// Some scratch memory for every other instruction, so that a plan has to place it.
     fn workspace_bytes(&self, _: &Instruction, inputs: &[Shape], outputs: &[Shape]) -> usize {
         (inputs[0].len() * 7 + outputs[0].len()) % 2 * 999

@@ -1,12 +1,13 @@
 //! Convolution, its data gradient and its weight gradient.
 
 use super::finite_differences::differentiate;
-use super::harness::{Case, Random, check, run_case};
+use super::harness::{Case, Random, check, check_on_cpu, run_case};
 use crate::reference::{Array, conv2d};
 use proptest::prelude::*;
 use unet_engine::backend::cpu;
 use unet_engine::ops::Instruction;
 use unet_engine::ops::conv2d::{Conv2d, Conv2dDataGrad, Conv2dWeightGrad};
+use unet_engine::ops::conv2d_normalised::Conv2dNormalised;
 
 /// Kernel, batch, height, width, channels of the first and second input (0: none), output channels.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +50,22 @@ impl Problem {
         Case::linear(self.name(seed), instruction, inputs, self.kernel * self.kernel * self.ci())
     }
 
+    fn normalised(&self, relu: bool, seed: u32) -> Case {
+        let random = &mut Random::new(seed);
+        let mut inputs = vec![self.weights(random)];
+        inputs.extend(self.images(random));
+        let (n, channels) = (inputs.len(), [1, 1, 1, self.co]);
+        inputs.push(random.symmetric(channels));
+        inputs.push(random.array(channels, 0.5, 2.0));
+        inputs.extend([random.symmetric(channels), random.symmetric(channels)]);
+        // The sums of absolute terms, scaled as the sums are: by |gamma| / sqrt(0.5) at most, and two numbers on top.
+        let absolute: Vec<Array> = inputs[..n].iter().map(|a| a.map(f64::abs)).collect();
+        let magnitude = conv2d::forward(&absolute[0], &absolute[1..], None).map(|sum| (sum + 1.0) * 1.5 + 1.0);
+        let op = Conv2dNormalised { two_inputs: self.channels[1] > 0, eps: 1e-3, relu };
+        let length = self.kernel * self.kernel * self.ci();
+        Case::new(self.name(seed), Instruction::Conv2dNormalised(op), inputs, vec![magnitude], length)
+    }
+
     fn data_grad(&self, seed: u32) -> Case {
         let random = &mut Random::new(seed);
         let inputs = vec![self.weights(random), self.upstream(random)];
@@ -66,6 +83,7 @@ impl Problem {
 
     fn check(&self, seed: u32) {
         check(&self.forward(seed.is_multiple_of(2), seed));
+        check_on_cpu(&self.normalised(!seed.is_multiple_of(3), seed));
         check(&self.data_grad(seed));
         check(&self.weight_grad(seed));
     }

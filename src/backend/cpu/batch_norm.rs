@@ -70,6 +70,14 @@ pub(super) fn update(op: &BatchNormUpdate, operands: &mut Operands) {
     }
 }
 
+/// Per channel gamma / sqrt(var + eps), and beta less what that makes of the mean: z scale + shift normalises z.
+pub(super) fn scale_and_shift([mean, var, gamma, beta]: [&[f32]; 4], eps: f32, scale: &mut [f32], shift: &mut [f32]) {
+    for c in 0..mean.len() {
+        scale[c] = gamma[c] * inverse_deviation(var[c], eps);
+        shift[c] = beta[c] - mean[c] * scale[c];
+    }
+}
+
 /// 1 / sqrt(var + eps).
 fn inverse_deviation(var: f32, eps: f32) -> f32 {
     (1.0 / f64::from(var + eps).sqrt()) as f32

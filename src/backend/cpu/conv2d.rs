@@ -2,9 +2,10 @@
 //! transposed weights. Formulas: [`crate::ops::conv2d`].
 
 use super::arena::Operands;
-use super::gemm::{Gemm, MAX_PATCH, MAX_ROWS, Packing, Pixels, Target, Tile, pack, packed_len};
-use super::{Settings, winograd};
+use super::gemm::{Gemm, MAX_PATCH, MAX_ROWS, Packing, Pixels, Target, Tile, pack, packed_len, scale_columns};
+use super::{Settings, batch_norm, winograd};
 use crate::ops::conv2d::{Conv2d, Conv2dDataGrad};
+use crate::ops::conv2d_normalised::Conv2dNormalised;
 use crate::tape::Shape;
 
 /// Zeros, packed weights, and what Winograd's way takes.
@@ -34,20 +35,51 @@ fn zeros_len(channels: usize) -> usize {
     channels.next_multiple_of(16)
 }
 
+/// As forward, with a factor and a number to add for each output channel.
+pub(super) fn normalised_workspace(settings: Settings, inputs: &[Shape]) -> usize {
+    4 * 2 * zeros_len(inputs[0].c()) + forward_workspace(settings, inputs)
+}
+
 pub(super) fn forward(settings: Settings, op: &Conv2d, operands: &mut Operands) {
+    let bias = op.bias.then(|| operands.input(operands.n_inputs() - 1));
+    let workspace = operands.workspace();
+    convolve(settings, op.two_inputs, Tail { scale: None, bias, relu: false }, operands, workspace);
+}
+
+/// The factors go into the weights, what is added stands in for a bias.
+pub(super) fn normalised(settings: Settings, op: &Conv2dNormalised, operands: &mut Operands) {
+    let co = operands.output_shape(0).c();
+    let (numbers, workspace) = operands.workspace::<f32>().split_at_mut(2 * zeros_len(co));
+    let (scale, shift) = numbers.split_at_mut(zeros_len(co));
+    let statistics = [0, 1, 2, 3].map(|i| operands.input(op.n_convolved() + i));
+    batch_norm::scale_and_shift(statistics, op.eps, scale, shift);
+    let tail = Tail { scale: Some(&scale[..co]), bias: Some(&shift[..co]), relu: op.relu };
+    convolve(settings, op.two_inputs, tail, operands, workspace);
+}
+
+/// What happens to each output channel behind the sum.
+struct Tail<'a> {
+    scale: Option<&'a [f32]>,
+    bias: Option<&'a [f32]>,
+    relu: bool,
+}
+
+fn convolve(settings: Settings, two_inputs: bool, tail: Tail, operands: &mut Operands, workspace: &mut [f32]) {
     let level = settings.level;
     let (w, x) = (operands.input_shape(0), operands.input_shape(1));
     let [r, s, ci, co] = w.0;
-    let second = if op.two_inputs { operands.input(2) } else { &[] };
+    let second = if two_inputs { operands.input(2) } else { &[] };
     let channels = [x.c(), ci - x.c()];
-    let (zeros, rest) = operands.workspace::<f32>().split_at_mut(zeros_len(ci));
+    let (zeros, rest) = workspace.split_at_mut(zeros_len(ci));
     let (packed, rest) = rest.split_at_mut(packed_len(level, r * s * ci, co));
     zeros.fill(0.0);
     pack(level, Packing::Forward, operands.input(0), [r * s, ci, co], co, packed);
+    if let Some(scale) = tail.scale {
+        scale_columns(level, r * s * ci, scale, packed);
+    }
     let window = Window { images: [operands.input(1), second], channels, kernel: r, size: x, zeros };
-    let bias = op.bias.then(|| operands.input(operands.n_inputs() - 1));
     let target = Target::new(operands.output(0), co);
-    window.run(settings, packed, &[target], bias, rest);
+    window.run(settings, packed, &[target], tail.bias, tail.relu, rest);
 }
 
 pub(super) fn data_grad(settings: Settings, op: &Conv2dDataGrad, operands: &mut Operands) {
@@ -70,7 +102,7 @@ pub(super) fn data_grad(settings: Settings, op: &Conv2dDataGrad, operands: &mut 
     if operands.n_outputs() == 2 {
         targets[1] = Target::new(operands.output(1), op.channels[1]);
     }
-    window.run(settings, packed, &targets[..operands.n_outputs()], None, rest);
+    window.run(settings, packed, &targets[..operands.n_outputs()], None, false, rest);
 }
 
 /// A square neighbourhood over one or two images.
@@ -84,19 +116,27 @@ struct Window<'a> {
 }
 
 impl Window<'_> {
-    fn run(&self, settings: Settings, packed: &[f32], targets: &[Target], bias: Option<&[f32]>, workspace: &mut [f32]) {
+    fn run(
+        &self,
+        settings: Settings,
+        packed: &[f32],
+        targets: &[Target],
+        bias: Option<&[f32]>,
+        relu: bool,
+        workspace: &mut [f32],
+    ) {
         let channels_in = self.channels[0] + self.channels[1];
         let level = settings.level;
         if settings.winograd && winograd::pays(self.kernel, self.size, channels_in, targets.iter().map(|t| t.channels).sum()) {
             let Window { images, channels, size: image, zeros, .. } = *self;
-            return winograd::Convolution { level, image, images, channels, zeros, packed, targets, bias }.run(workspace);
+            return winograd::Convolution { level, image, images, channels, zeros, packed, targets, bias, relu }.run(workspace);
         }
         for (image, channels) in self.images.iter().zip(self.channels) {
             assert_eq!(image.len(), self.size.pixels() * channels, "an image of {channels} channels");
         }
         assert!(self.zeros.len() >= channels_in, "zeros for all channels");
         let depth = self.kernel * self.kernel * channels_in;
-        Gemm { level, pixels: self, n_pixels: self.size.pixels(), depth, channels_in, packed, targets, bias }.run();
+        Gemm { level, pixels: self, n_pixels: self.size.pixels(), depth, channels_in, packed, targets, bias, relu }.run();
     }
 
     /// Whether the whole neighbourhood is copied: few channels make segments too short to be worth their overhead.

@@ -28,7 +28,18 @@ pub(super) fn forward(level: Level, operands: &mut Operands) {
     let targets: [Target; 4] = std::array::from_fn(|tap| all.offset((tap / 2 * 2 * x.w() + tap % 2) * co));
     let pixels = Upward { image: operands.input(1), channels: ci, width: x.w() };
     let bias = Some(operands.input(2));
-    Gemm { level, pixels: &pixels, n_pixels: x.pixels(), depth: ci, channels_in: ci, packed, targets: &targets, bias }.run();
+    Gemm {
+        level,
+        pixels: &pixels,
+        n_pixels: x.pixels(),
+        depth: ci,
+        channels_in: ci,
+        packed,
+        targets: &targets,
+        bias,
+        relu: false,
+    }
+    .run();
 }
 
 pub(super) fn data_grad(level: Level, operands: &mut Operands) {
@@ -39,7 +50,8 @@ pub(super) fn data_grad(level: Level, operands: &mut Operands) {
     let pixels = Downward { image: operands.input(1), channels: co, width: dx.w() };
     let targets = [Target::new(operands.output(0), ci)];
     let (n_pixels, depth) = (dx.pixels(), 4 * co);
-    Gemm { level, pixels: &pixels, n_pixels, depth, channels_in: depth, packed, targets: &targets, bias: None }.run();
+    Gemm { level, pixels: &pixels, n_pixels, depth, channels_in: depth, packed, targets: &targets, bias: None, relu: false }
+        .run();
 }
 
 /// The first of the four pixels of the large image that belong to pixel `p` of a small image of width `width`.

@@ -116,6 +116,8 @@ pub(super) struct Gemm<'a, P> {
     pub packed: &'a [f32],
     pub targets: &'a [Target],
     pub bias: Option<&'a [f32]>,
+    /// Whether negative results become 0.
+    pub relu: bool,
 }
 
 // SAFETY: the targets are written at distinct places by distinct tasks (one owner per pixel and column block).
@@ -202,7 +204,10 @@ impl<P: Pixels> Task<'_, P> {
                     let at = gemm.pixels.target(first + m) * target.channels + channel;
                     assert!(at + valid <= target.len, "output pixel outside its image");
                     // SAFETY: bounds were just checked, and this task alone owns these pixels and channels.
-                    unsafe { store(row, target.start.add(at), valid) };
+                    unsafe {
+                        let row = if gemm.relu { [row[0].relu(), row[1].relu()] } else { *row };
+                        store(&row, target.start.add(at), valid);
+                    }
                 }
             }
         }
@@ -300,6 +305,16 @@ pub(super) fn pack(level: Level, packing: Packing, w: &[f32], [taps, ci, co]: [u
             Packing::Forward => pack_rows(&w[tap * ci * co..][..ci * co], co, first, valid, columns, out),
             Packing::Transposed(from) => pack_columns(&w[(tap * ci + from + first) * co..], co, valid, columns, out),
             Packing::Flipped(from) => pack_columns(&w[((taps - 1 - tap) * ci + from + first) * co..], co, valid, columns, out),
+        }
+    });
+}
+
+/// Multiplies each column of packed weights of `rows` rows by its channel's factor.
+pub(super) fn scale_columns(level: Level, rows: usize, scale: &[f32], packed: &mut [f32]) {
+    let columns = level.tile_columns();
+    packed.par_chunks_mut(rows * columns).zip(scale.par_chunks(columns)).for_each(|(block, scale)| {
+        for row in block.chunks_exact_mut(columns) {
+            row.iter_mut().zip(scale).for_each(|(w, s)| *w *= s);
         }
     });
 }

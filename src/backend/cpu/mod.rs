@@ -143,6 +143,10 @@ impl Backend for Cpu {
         architecture(self.settings)
     }
 
+    fn normalises_convolutions(&self) -> bool {
+        true
+    }
+
     fn inference_precision(&self, trained: Precision) -> Precision {
         if trained == self.settings.level.precision() { trained } else { Precision::F32 }
     }
@@ -213,6 +217,7 @@ fn workspace_bytes(settings: Settings, instruction: &Instruction, inputs: &[Shap
     match instruction {
         Instruction::Augment(op) => augment::workspace(op, inputs[0]),
         Instruction::Conv2d(_) => conv2d::forward_workspace(settings, inputs),
+        Instruction::Conv2dNormalised(_) => conv2d::normalised_workspace(settings, inputs),
         Instruction::Conv2dDataGrad(op) => conv2d::data_grad_workspace(settings, op, inputs),
         Instruction::Conv2dWeightGrad(op) => weight_grad::conv2d_workspace(settings, op.kernel, inputs),
         Instruction::ConvTranspose2d(_) => conv_transpose2d::forward_workspace(level, inputs),
@@ -242,6 +247,7 @@ fn execute_on<T: Stored>(settings: Settings, instruction: &Instruction, operands
     match instruction {
         Instruction::Augment(op) => augment::run(op, operands),
         Instruction::Conv2d(op) => conv2d::forward(settings, op, operands),
+        Instruction::Conv2dNormalised(op) => conv2d::normalised(settings, op, operands),
         Instruction::Conv2dDataGrad(op) => conv2d::data_grad(settings, op, operands),
         Instruction::Conv2dWeightGrad(op) => weight_grad::conv2d(settings, op.kernel, operands),
         Instruction::ConvTranspose2d(_) => conv_transpose2d::forward(level, operands),

@@ -4,6 +4,7 @@
 mod batch_norm;
 mod concat;
 mod dead_code;
+mod normalised;
 mod overflow;
 mod precision;
 mod schedule;
@@ -30,6 +31,11 @@ pub(super) fn rewrite(tape: &Tape, options: PlanOptions) -> Tape {
         schedule::hoist_updates(&mut tape);
     }
     tape
+}
+
+/// For devices that have [`crate::ops::conv2d_normalised`]; behind [`rewrite`].
+pub(super) fn normalise_convolutions(tape: &mut Tape) {
+    normalised::fuse_normalisation(tape);
 }
 
 /// Who writes and who reads each value, as indices of nodes. Made anew after every rewrite: lists are short, and stale indices would

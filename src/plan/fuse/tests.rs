@@ -2,6 +2,7 @@ use super::*;
 use crate::model::{Arch, NetworkSpec, Target};
 use crate::ops::Instruction;
 use crate::ops::dice_bce::LossParameters;
+use crate::plan::Precision;
 use crate::tape::{Residence, Shape};
 use std::collections::BTreeMap;
 
@@ -39,6 +40,30 @@ pub(super) fn assert_sound(tape: &Tape) {
         }
     }
     assert!(tape.outputs().iter().all(|(_, v)| written[v.index()]));
+}
+
+/// Whatever the precision: at inference all normalisations but those with a residual go into their convolutions, in training none.
+#[test]
+fn convolutions_normalise_at_inference() {
+    for (arch, levels) in [(Arch::Standard, 4), (Arch::Deep, 5), (Arch::Residual, 4)] {
+        for precision in [Precision::F32, Precision::Mixed, Precision::Bf16] {
+            let options = PlanOptions { fuse: true, precision };
+            let inference = rewrite(&spec(arch, levels).record_inference(2, [32, 32]).unwrap(), options);
+            let mut normalised = inference.clone();
+            normalise_convolutions(&mut normalised);
+            assert_sound(&normalised);
+            let (before, after) = (counts(&inference), counts(&normalised));
+            let blocks = 2 * levels + 1;
+            let left = if arch == Arch::Residual { blocks } else { 0 };
+            assert_eq!(after.get("batch_norm_apply").copied().unwrap_or(0), left, "{arch:?}");
+            assert_eq!(after["conv2d_normalised"], before["batch_norm_apply"] - left, "{arch:?}");
+            assert_eq!(after["conv2d_normalised"] + after["conv2d"], before["conv2d"], "{arch:?}");
+            let training = rewrite(&training(arch, levels), options);
+            let mut same = training.clone();
+            normalise_convolutions(&mut same);
+            assert_eq!(same.nodes(), training.nodes(), "{arch:?}");
+        }
+    }
 }
 
 #[test]

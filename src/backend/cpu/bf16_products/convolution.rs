@@ -65,8 +65,11 @@ pub struct Convolution<'a> {
     pub targets: &'a [Target],
     /// Whether every target takes all columns of its own tap's weights, rather than the columns that follow the last target's.
     pub tap_each: bool,
-    /// Of the channels of each target.
+    /// Of the channels of each target: sums are multiplied by `scale` and added to `bias`.
+    pub scale: Option<&'a [f32]>,
     pub bias: Option<&'a [f32]>,
+    /// Whether negative results become 0.
+    pub relu: bool,
 }
 
 /// How a convolution is cut.
@@ -201,7 +204,11 @@ impl Kernel for Task<'_> {
         for block in self.columns.clone() {
             let weights = self.work.packed[block * steps * BLOCK..][..steps * BLOCK].as_ptr();
             let (target, channel) = convolution.locate(block);
-            let bias = block_bias(convolution.bias, channel);
+            let tail = Tail {
+                scale: of_block(convolution.scale, channel, 1.0),
+                bias: of_block(convolution.bias, channel, 0.0),
+                relu: convolution.relu,
+            };
             let blocks = (rows * grid.pitch()).div_ceil(SIDE);
             for i in 0..=blocks {
                 // SAFETY: the caller has the level; the panel's zeros behind the last position cover what is read past it.
@@ -212,7 +219,7 @@ impl Kernel for Task<'_> {
                         multiplier.multiply::<L>(&left, weights, sums[i % 2].0.as_mut_ptr(), false);
                     }
                     if i > 0 {
-                        self.store::<L>(grid, (i - 1) * SIDE, &sums[(i - 1) % 2], &bias, target, channel);
+                        self.store::<L>(grid, (i - 1) * SIDE, &sums[(i - 1) % 2], &tail, target, channel);
                     }
                 }
             }
@@ -223,7 +230,7 @@ impl Kernel for Task<'_> {
 impl Task<'_> {
     /// Stores those of 32 positions from `first` on that are pixels.
     #[inline(always)]
-    unsafe fn store<L: Lanes>(&self, grid: Grid, first: usize, sums: &Sums, bias: &[f32; SIDE], target: Target, channel: usize) {
+    unsafe fn store<L: Lanes>(&self, grid: Grid, first: usize, sums: &Sums, tail: &Tail, target: Target, channel: usize) {
         let pitch = grid.pitch();
         let valid = SIDE.min(target.channels - channel);
         let [image, row, pixel] = target.pitch;
@@ -236,7 +243,7 @@ impl Task<'_> {
                 let at = self.image * image + (self.first_row + y) * row + x * pixel + channel;
                 assert!(at + valid <= target.len, "a pixel outside its image");
                 // SAFETY: the caller has the level; bounds were just checked, and this task alone owns the pixel's channels.
-                unsafe { store_row::<L>(&sums.0[m * SIDE..], bias, target.start.add(at), valid) };
+                unsafe { store_row::<L>(&sums.0[m * SIDE..], tail, target.start.add(at), valid) };
             }
             x += 1;
             if x == pitch {
@@ -246,26 +253,45 @@ impl Task<'_> {
     }
 }
 
-/// The bias of 32 channels from `channel` on, zeros behind it.
-fn block_bias(bias: Option<&[f32]>, channel: usize) -> [f32; SIDE] {
-    let mut padded = [0.0; SIDE];
-    if let Some(bias) = bias {
-        let n = SIDE.min(bias.len() - channel);
-        padded[..n].copy_from_slice(&bias[channel..channel + n]);
+/// What happens to the sums of 32 channels.
+struct Tail {
+    scale: [f32; SIDE],
+    bias: [f32; SIDE],
+    relu: bool,
+}
+
+impl Tail {
+    #[inline(always)]
+    unsafe fn apply<L: Lanes>(&self, sums: *const f32, i: usize) -> L {
+        // SAFETY: the caller has the level and 32 sums, with N of them behind the i-th.
+        unsafe {
+            let value = L::load(sums.add(i)).mul_add(L::load(self.scale.as_ptr().add(i)), L::load(self.bias.as_ptr().add(i)));
+            if self.relu { value.relu() } else { value }
+        }
+    }
+}
+
+/// The numbers of 32 channels from `channel` on, `default` where there are none.
+fn of_block(numbers: Option<&[f32]>, channel: usize, default: f32) -> [f32; SIDE] {
+    let mut padded = [default; SIDE];
+    if let Some(numbers) = numbers {
+        let n = SIDE.min(numbers.len() - channel);
+        padded[..n].copy_from_slice(&numbers[channel..channel + n]);
     }
     padded
 }
 
 /// Rounds the first `valid` of 32 sums.
 #[inline(always)]
-unsafe fn store_row<L: Lanes>(sums: &[f32], bias: &[f32; SIDE], at: *mut bf16, valid: usize) {
+unsafe fn store_row<L: Lanes>(sums: &[f32], tail: &Tail, at: *mut bf16, valid: usize) {
     assert!(sums.len() >= SIDE && valid <= SIDE);
     let mut few = [bf16::ZERO; SIDE];
     let to = if valid == SIDE { at } else { few.as_mut_ptr() };
     // SAFETY: the caller has the level and `valid` numbers at `at`.
     unsafe {
         for i in (0..SIDE).step_by(2 * L::N) {
-            let [first, second] = [i, i + L::N].map(|i| L::load(sums.as_ptr().add(i)).add(L::load(bias.as_ptr().add(i))));
+            let first = tail.apply::<L>(sums.as_ptr(), i);
+            let second = tail.apply::<L>(sums.as_ptr(), i + L::N);
             first.store_two_bf16(second, to.add(i));
         }
         if valid < SIDE {

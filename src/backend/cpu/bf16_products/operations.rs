@@ -2,13 +2,19 @@
 
 use super::convolution::{self, Convolution, Target};
 use super::panel::{View, Views};
+use super::product::SIDE;
 use super::weight_grad::{self, WeightGrad};
 use super::weights::{Order, Weights};
 use crate::backend::cpu::Settings;
 use crate::backend::cpu::arena::Operands;
+use crate::backend::cpu::batch_norm;
 use crate::ops::Instruction;
 use crate::ops::conv2d::Conv2d;
+use crate::ops::conv2d_normalised::Conv2dNormalised;
 use crate::tape::Shape;
+
+/// Bytes of a factor and a number to add for a channel.
+const NUMBERS: usize = 2 * size_of::<f32>();
 
 /// Images, rows, columns.
 fn size(shape: Shape) -> [usize; 3] {
@@ -22,6 +28,9 @@ pub fn workspace_bytes(settings: Settings, instruction: &Instruction, inputs: &[
     let [kernel, _, ci, co] = w.0;
     match instruction {
         Instruction::Conv2d(_) => convolution::workspace(threads, kernel, ci, size(x), &[co]),
+        Instruction::Conv2dNormalised(_) => {
+            convolution::workspace(threads, kernel, ci, size(x), &[co]) + NUMBERS * co.next_multiple_of(SIDE)
+        }
         Instruction::Conv2dDataGrad(op) => convolution::workspace(threads, kernel, co, size(x), &op.channels),
         Instruction::ConvTranspose2d(_) => convolution::workspace(threads, 1, ci, size(x), &[co; 4]),
         Instruction::ConvTranspose2dDataGrad(_) => {
@@ -40,6 +49,7 @@ pub fn workspace_bytes(settings: Settings, instruction: &Instruction, inputs: &[
 pub fn run(settings: Settings, instruction: &Instruction, operands: &mut Operands) {
     match instruction {
         Instruction::Conv2d(op) => conv2d(settings, op, operands),
+        Instruction::Conv2dNormalised(op) => conv2d_normalised(settings, op, operands),
         Instruction::Conv2dDataGrad(_) => conv2d_data_grad(settings, operands),
         Instruction::Conv2dWeightGrad(op) => conv2d_weight_grad(settings, op.kernel, operands),
         Instruction::ConvTranspose2d(_) => conv_transpose2d(settings, operands),
@@ -74,7 +84,23 @@ fn conv2d(settings: Settings, op: &Conv2d, operands: &mut Operands) {
     let (weights, shape) = (weights(operands, Order::Forward), operands.output_shape(0));
     let targets = &[Target::whole(operands.output_as(0), shape)];
     let level = settings.level;
-    Convolution { level, kernel, views, weights, targets, tap_each: false, bias }.run(operands.workspace());
+    Convolution { level, kernel, views, weights, targets, tap_each: false, scale: None, bias, relu: false }
+        .run(operands.workspace());
+}
+
+fn conv2d_normalised(settings: Settings, op: &Conv2dNormalised, operands: &mut Operands) {
+    let (kernel, n) = (operands.input_shape(0).0[0], op.n_convolved());
+    let views = Views::new((1..n).map(|i| whole(operands, i)), size(operands.input_shape(1)));
+    let (weights, shape) = (weights(operands, Order::Forward), operands.output_shape(0));
+    let room = shape.c().next_multiple_of(SIDE);
+    let (numbers, workspace) = operands.workspace::<f32>().split_at_mut(2 * room);
+    let (scale, shift) = numbers.split_at_mut(room);
+    batch_norm::scale_and_shift([0, 1, 2, 3].map(|i| operands.input(n + i)), op.eps, scale, shift);
+    let (scale, bias) = (Some(&scale[..shape.c()]), Some(&shift[..shape.c()]));
+    let targets = &[Target::whole(operands.output_as(0), shape)];
+    let (level, relu) = (settings.level, op.relu);
+    let convolution = Convolution { level, kernel, views, weights, targets, tap_each: false, scale, bias, relu };
+    convolution.run(bytemuck::cast_slice_mut(workspace));
 }
 
 fn conv2d_data_grad(settings: Settings, operands: &mut Operands) {
@@ -88,7 +114,8 @@ fn conv2d_data_grad(settings: Settings, operands: &mut Operands) {
         *target = Target::whole(operands.output_as(i), shape);
     }
     let (level, targets) = (settings.level, &targets[..n_targets]);
-    Convolution { level, kernel, views, weights, targets, tap_each: false, bias: None }.run(operands.workspace());
+    Convolution { level, kernel, views, weights, targets, tap_each: false, scale: None, bias: None, relu: false }
+        .run(operands.workspace());
 }
 
 fn conv_transpose2d(settings: Settings, operands: &mut Operands) {
@@ -98,7 +125,8 @@ fn conv_transpose2d(settings: Settings, operands: &mut Operands) {
     let all = Target::whole(operands.output_as(0), shape);
     let targets = &[0, 1, 2, 3].map(|tap| all.quarter(tap));
     let level = settings.level;
-    Convolution { level, kernel: 1, views, weights, targets, tap_each: true, bias }.run(operands.workspace());
+    Convolution { level, kernel: 1, views, weights, targets, tap_each: true, scale: None, bias, relu: false }
+        .run(operands.workspace());
 }
 
 fn conv_transpose2d_data_grad(settings: Settings, operands: &mut Operands) {
@@ -106,7 +134,8 @@ fn conv_transpose2d_data_grad(settings: Settings, operands: &mut Operands) {
     let shape = operands.output_shape(0);
     let targets = &[Target::whole(operands.output_as(0), shape)];
     let level = settings.level;
-    Convolution { level, kernel: 1, views, weights, targets, tap_each: false, bias: None }.run(operands.workspace());
+    Convolution { level, kernel: 1, views, weights, targets, tap_each: false, scale: None, bias: None, relu: false }
+        .run(operands.workspace());
 }
 
 fn conv2d_weight_grad(settings: Settings, kernel: usize, operands: &mut Operands) {

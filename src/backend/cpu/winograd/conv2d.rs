@@ -33,6 +33,8 @@ pub(in super::super) struct Convolution<'a> {
     pub packed: &'a [f32],
     pub targets: &'a [Target],
     pub bias: Option<&'a [f32]>,
+    /// Whether negative results become 0.
+    pub relu: bool,
 }
 
 /// How a convolution is cut.
@@ -246,7 +248,9 @@ impl Work<'_> {
                         assert!((pixel + tile.width) * target.channels <= target.len, "output pixels outside their image");
                         let to = target.start.add(pixel * target.channels + channel + at);
                         for (dx, &value) in row.iter().enumerate().take(tile.width) {
-                            gemm::store_one(value.add(bias), to.add(dx * target.channels), n);
+                            let value = value.add(bias);
+                            let value = if self.convolution.relu { value.relu() } else { value };
+                            gemm::store_one(value, to.add(dx * target.channels), n);
                         }
                     }
                 }
