@@ -1,8 +1,9 @@
 //! `doctor`: says what this build and machine can do.
 
 use super::{print_json, print_line};
-use crate::backend::cpu;
+use crate::backend::{self, cpu};
 use crate::error::Result;
+use crate::plan::Precision;
 use serde::Serialize;
 
 /// Say what this build and machine can do, and what to do about what is missing.
@@ -28,6 +29,8 @@ struct Cpu {
     cores: usize,
     /// Instruction set and way of convolutions that the CPU computes with.
     computes_with: String,
+    /// The precision of trainings that ask for none.
+    trains_in: Precision,
     features: Vec<&'static str>,
 }
 
@@ -56,7 +59,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
 
 fn examine() -> Result<Report> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let cpu = Cpu { cores, computes_with: cpu::chosen()?, features: cpu_features() };
+    let trains_in = backend::default_precision("cpu")?;
+    let cpu = Cpu { cores, computes_with: cpu::chosen()?, trains_in, features: cpu_features() };
     let cuda = examine_cuda();
     let advice = advise(&cpu, &cuda);
     Ok(Report { version: env!("CARGO_PKG_VERSION"), target: env!("UNET_ENGINE_TARGET"), cpu, cuda, advice })
@@ -70,6 +74,7 @@ fn cpu_features() -> Vec<&'static str> {
         ("f16c", is_x86_feature_detected!("f16c")),
         ("avx512f", is_x86_feature_detected!("avx512f")),
         ("avx512bf16", is_x86_feature_detected!("avx512bf16")),
+        ("amx", cpu::Level::Amx.is_available()),
     ];
     known.into_iter().filter(|(_, there)| *there).map(|(name, _)| name).collect()
 }
@@ -132,7 +137,7 @@ fn as_text(report: &Report) -> String {
     let mut lines = vec![
         format!("unet-engine  {} for {}", report.version, report.target),
         format!("CPU          {} cores; {}", report.cpu.cores, list(&report.cpu.features)),
-        format!("computes     on the CPU with {}", report.cpu.computes_with),
+        format!("computes     on the CPU with {}, trainings in {:?}", report.cpu.computes_with, report.cpu.trains_in),
         match (&report.cuda.driver, &report.cuda.driver_error) {
             (Some(version), _) => format!("CUDA driver  serves CUDA {version}"),
             (None, why) => format!("CUDA driver  none: {}", why.as_deref().unwrap_or("unknown")),
