@@ -211,42 +211,50 @@ impl Part<'_> {
     /// Lays the part into `panel`, `[block][position][32]` with `grid`'s positions.
     #[inline(always)]
     pub fn fill(&self, grid: Grid, panel: &mut [bf16]) {
+        self.begin(grid, panel);
+        for row in 0..grid.images * grid.image_rows() {
+            self.fill_row(grid, row, panel);
+        }
+    }
+
+    /// The zeros behind the last position; rows can then be filled one by one.
+    #[inline(always)]
+    pub fn begin(&self, grid: Grid, panel: &mut [bf16]) {
         let [n, h, w] = self.views.size();
         assert!(panel.len() >= grid.panel_len(self.blocks.len()), "room for a panel");
         assert!(self.first_image + grid.images <= n && self.valid_rows.end <= h && grid.width == w, "the part lies in its views");
         assert!(self.blocks.end <= self.window.blocks(), "blocks that are there");
-        match self.views.unit() {
-            32 => self.fill_by::<32>(grid, panel),
-            16 => self.fill_by::<16>(grid, panel),
-            4 => self.fill_by::<4>(grid, panel),
-            _ => self.fill_by::<1>(grid, panel),
+        for block in panel.chunks_exact_mut(grid.plane() * SIDE).take(self.blocks.len()) {
+            block[grid.positions() * SIDE..].fill(bf16::ZERO);
         }
     }
 
+    /// Lays row `row` of the grid, counted over its images, into `panel`, which [`Part::begin`] has checked.
     #[inline(always)]
-    fn fill_by<const UNIT: usize>(&self, grid: Grid, panel: &mut [bf16]) {
-        let (plane, pitch) = (grid.plane() * SIDE, grid.pitch() * SIDE);
-        for block in panel.chunks_exact_mut(plane).take(self.blocks.len()) {
-            block[grid.positions() * SIDE..].fill(bf16::ZERO);
-        }
-        // The last block's features that nothing is laid into.
-        let ragged = !self.window.expanded().is_multiple_of(SIDE) && self.blocks.contains(&(self.window.blocks() - 1));
-        for image in 0..grid.images {
-            for row in 0..grid.image_rows() {
-                let first = image * grid.image_pitch() * SIDE + row * pitch;
-                if ragged {
-                    panel[(self.blocks.len() - 1) * plane + first..][..pitch].fill(bf16::ZERO);
-                }
-                // SAFETY: rows and images are those of the grid, which `fill` has checked.
-                unsafe { self.fill_row::<UNIT>(grid, self.first_image + image, row, panel, first) };
+    pub fn fill_row(&self, grid: Grid, row: usize, panel: &mut [bf16]) {
+        assert!(row < grid.images * grid.image_rows() && panel.len() >= grid.panel_len(self.blocks.len()));
+        // SAFETY: the row is one of the grid's; `begin` has checked the rest.
+        unsafe {
+            match self.views.unit() {
+                32 => self.fill_by::<32>(grid, row, panel),
+                16 => self.fill_by::<16>(grid, row, panel),
+                4 => self.fill_by::<4>(grid, row, panel),
+                _ => self.fill_by::<1>(grid, row, panel),
             }
         }
     }
 
-    /// One row of positions, from number `first` of a block on: feature by feature, so that the innermost loop only moves.
+    /// Feature by feature, so that the innermost loop only moves.
     #[inline(always)]
-    unsafe fn fill_row<const UNIT: usize>(&self, grid: Grid, image: usize, row: usize, panel: &mut [bf16], first: usize) {
-        let (pad, plane) = (self.window.pad(), grid.plane());
+    unsafe fn fill_by<const UNIT: usize>(&self, grid: Grid, row: usize, panel: &mut [bf16]) {
+        let (pad, plane, pitch) = (self.window.pad(), grid.plane(), grid.pitch() * SIDE);
+        // Numbers of a block before the row.
+        let first = row * pitch;
+        let (image, row) = (self.first_image + row / grid.image_rows(), row % grid.image_rows());
+        // The last block's features that nothing is laid into.
+        if !self.window.expanded().is_multiple_of(SIDE) && self.blocks.contains(&(self.window.blocks() - 1)) {
+            panel[(self.blocks.len() - 1) * plane * SIDE + first..][..pitch].fill(bf16::ZERO);
+        }
         let mut feature = 0;
         for tap in 0..self.window.beside() {
             let (r, s) = match self.window.beside {

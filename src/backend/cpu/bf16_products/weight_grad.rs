@@ -269,22 +269,14 @@ impl Task<'_> {
         let (left, right) = rest.split_at_mut(left_len);
         let [blocks_dy, blocks_x] = self.blocks.clone();
 
-        let window = Window::new(1, gradient.dy.features());
-        let valid_rows = first_row..first_row + grid.rows;
-        Part { views: gradient.dy, window, first_image, first_row, blocks: blocks_dy.clone(), valid_rows }.fill(grid, panel);
-        for (block, out) in left.chunks_exact_mut(steps * BLOCK).take(blocks_dy.len()).enumerate() {
-            let from = &panel[block * grid.plane() * SIDE..];
-            for (out, from) in out.chunks_exact_mut(BLOCK).zip(from.chunks_exact(BLOCK)) {
-                // SAFETY: the caller has the level.
-                unsafe { transpose::<L>(from, out) };
-            }
-        }
+        let (views, window, valid_rows) = (gradient.dy, Window::new(1, gradient.dy.features()), first_row..first_row + grid.rows);
+        let part = Part { views, window, first_image, first_row, blocks: blocks_dy.clone(), valid_rows };
+        // SAFETY: the caller has the level.
+        unsafe { transpose_part::<L>(&part, grid, panel, left, steps) };
         let (views, window, valid_rows) = (gradient.x, cut.window, 0..height);
-        Part { views, window, first_image, first_row, blocks: blocks_x.clone(), valid_rows }.fill(grid, panel);
-        for (parity, out) in right.chunks_exact_mut(right_len).enumerate() {
-            // SAFETY: the caller has the level.
-            unsafe { pair::<L>(grid, &panel[..grid.panel_len(blocks_x.len())], parity, out) };
-        }
+        let part = Part { views, window, first_image, first_row, blocks: blocks_x.clone(), valid_rows };
+        // SAFETY: the caller has the level.
+        unsafe { pair_part::<L>(&part, grid, panel, right.split_at_mut(right_len).into()) };
 
         for (i, block_dy) in blocks_dy.enumerate() {
             for (j, block_x) in blocks_x.clone().enumerate() {
@@ -306,6 +298,54 @@ impl Task<'_> {
     }
 }
 
+/// Lays a part out as `steps` steps of the left side for each block, row by row: what was just filled is then at hand.
+#[inline(always)]
+unsafe fn transpose_part<L: Lanes>(part: &Part<'_>, grid: Grid, panel: &mut [bf16], out: &mut [bf16], steps: usize) {
+    part.begin(grid, panel);
+    let mut done = 0;
+    let rows = grid.images * grid.image_rows();
+    for row in 0..rows {
+        part.fill_row(grid, row, panel);
+        // Behind the last row come zeros, which the last step may take in.
+        let ready = if row + 1 < rows { (row + 1) * grid.pitch() / SIDE } else { steps };
+        for step in done..ready.min(steps) {
+            for block in 0..part.blocks.len() {
+                let from = &panel[block * grid.plane() * SIDE + step * BLOCK..][..BLOCK];
+                // SAFETY: the caller has the level.
+                unsafe { transpose::<L>(from, &mut out[(block * steps + step) * BLOCK..][..BLOCK]) };
+            }
+        }
+        done = ready.min(steps).max(done);
+    }
+}
+
+/// Lays a part out by pairs of positions that begin at even ones and at odd ones, row by row as well.
+#[inline(always)]
+unsafe fn pair_part<L: Lanes>(part: &Part<'_>, grid: Grid, panel: &mut [bf16], out: [&mut [bf16]; 2]) {
+    part.begin(grid, panel);
+    let plane = grid.plane();
+    let rows = grid.images * grid.image_rows();
+    let mut done = [0; 2];
+    for row in 0..rows {
+        part.fill_row(grid, row, panel);
+        let filled = if row + 1 < rows { (row + 1) * grid.pitch() } else { plane };
+        for parity in 0..2 {
+            let ready = filled.saturating_sub(parity) / 2;
+            for block in 0..part.blocks.len() {
+                let from = &panel[block * plane * SIDE..][..plane * SIDE];
+                let out = &mut out[parity][block * plane * SIDE..][..plane * SIDE];
+                for pair in done[parity]..ready {
+                    let from = &from[(2 * pair + parity) * SIDE..][..2 * SIDE];
+                    let out = &mut out[2 * pair * SIDE..][..2 * SIDE];
+                    // SAFETY: the caller has the level; both are two positions long.
+                    unsafe { L::interleave(from.as_ptr(), from.as_ptr().add(SIDE), out.as_mut_ptr()) };
+                }
+            }
+            done[parity] = ready.max(done[parity]);
+        }
+    }
+}
+
 /// 32 positions of 32 numbers as 32 numbers of 32 positions: by twos, which are words, and these transposed.
 #[inline(always)]
 unsafe fn transpose<L: Lanes>(from: &[bf16], out: &mut [bf16]) {
@@ -320,19 +360,6 @@ unsafe fn transpose<L: Lanes>(from: &[bf16], out: &mut [bf16]) {
         for half in 0..2 {
             let (from, out) = (pairs.as_ptr().add(half * SIDE), out.as_mut_ptr().add(half * BLOCK / 2));
             L::transpose_words(from.cast(), SIDE, out.cast(), SIDE / 2);
-        }
-    }
-}
-
-/// Positions by twos, the first pair beginning at `parity`.
-#[inline(always)]
-unsafe fn pair<L: Lanes>(grid: Grid, panel: &[bf16], parity: usize, out: &mut [bf16]) {
-    let plane = grid.plane() * SIDE;
-    for (from, out) in panel.chunks_exact(plane).zip(out.chunks_exact_mut(plane)) {
-        let pairs = from[parity * SIDE..].chunks_exact(2 * SIDE).zip(out.chunks_exact_mut(2 * SIDE));
-        for (from, out) in pairs {
-            // SAFETY: the caller has the level; both are two positions long.
-            unsafe { L::interleave(from.as_ptr(), from.as_ptr().add(SIDE), out.as_mut_ptr()) };
         }
     }
 }
