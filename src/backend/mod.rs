@@ -32,9 +32,8 @@ pub trait Backend: Send {
         false
     }
 
-    /// In which numbers a network predicts here that was trained, and its threshold chosen, in `trained`: f32 unless the device gains by
-    /// the same numbers.
-    fn inference_precision(&self, _trained: Precision) -> Precision {
+    /// In which numbers a network predicts here whose threshold was chosen in `calibrated`: f32, unless those are what the CPU gains by.
+    fn inference_precision(&self, _calibrated: Precision) -> Precision {
         Precision::F32
     }
 

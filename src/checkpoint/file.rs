@@ -146,13 +146,11 @@ mod tests {
     use super::*;
     use crate::augment::Normalization;
     use crate::model::{Arch, NetworkSpec};
-    use crate::plan::Precision;
 
     fn example() -> Checkpoint {
         let network = NetworkSpec { arch: Arch::Standard, base: 2, levels: 1, channels_in: 1, channels_out: 1 };
         let normalization = Normalization { mean: 0.1, deviation: 0.3 };
-        let description =
-            Description { network, size: [32, 32], organ: "heart".into(), normalization, precision: Precision::Bf16 };
+        let description = Description { network, size: [32, 32], organ: "heart".into(), normalization };
         let state = serde_json::json!({"z": 0.1 + 0.2, "a": [1, 2], "best": null});
         let tensor = |n: usize| Tensor { shape: Shape::channels(n), data: (0..n).map(|i| 0.1 * i as f32 - 1.0).collect() };
         Checkpoint { description, state, tensors: BTreeMap::from([("b.weight".into(), tensor(5)), ("a".into(), tensor(1))]) }

@@ -9,4 +9,4 @@ pub mod pytorch;
 
 pub use file::{Checkpoint, Tensor, checksum, read, write};
 pub(crate) use file::{RESTORE, keep_as, stored_checksum, verified_checksum};
-pub use model::{Description, Model, RunFiles, open_best, run_name, weights_of};
+pub use model::{CalibrationFile, Description, Model, RunFiles, open_best, run_name, weights_of};

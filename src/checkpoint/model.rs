@@ -20,7 +20,14 @@ pub struct Description {
     pub size: [usize; 2],
     pub organ: String,
     pub normalization: Normalization,
-    /// Of the training, and of the choice of the threshold.
+}
+
+/// `calibration.json`: what was chosen, and the precision in which the network's answers were computed for that.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CalibrationFile {
+    #[serde(flatten)]
+    pub calibration: Calibration,
+    /// f32 in files of older versions.
     #[serde(default)]
     pub precision: Precision,
 }
@@ -71,7 +78,7 @@ pub struct Model {
     pub size: [usize; 2],
     pub organ: String,
     pub normalization: Normalization,
-    /// In which it was trained and its threshold chosen.
+    /// In which its threshold was chosen.
     pub precision: Precision,
     /// Threshold and smallest object, chosen on the validation series.
     pub calibration: Calibration,
@@ -91,10 +98,11 @@ impl Model {
         let files = RunFiles::new(run_dir);
         let checkpoint = open_best(run_dir)?;
         checkpoint.description.check(&files.checkpoint("best"))?;
-        let calibration: Calibration = read_json(&files.calibration(), "the training of this run is not finished")?;
+        let CalibrationFile { calibration, precision } =
+            read_json(&files.calibration(), "the training of this run is not finished")?;
         calibration.check().map_err(|e| e.at(files.calibration()))?;
         let splits = read_json(&files.splits(), "this is no complete run directory")?;
-        let Description { network, size, organ, normalization, precision } = checkpoint.description;
+        let Description { network, size, organ, normalization } = checkpoint.description;
         let weights = weights_of(&network, checkpoint.tensors, &files.checkpoint("best"))?;
         let (name, path) = (run_name(run_dir), run_dir.to_path_buf());
         let checksum = file::stored_checksum(&files.checkpoint("best"))?;

@@ -338,8 +338,14 @@ fn print_report(report: &Report) -> Result<()> {
     let Report { what, images_per_s, step_ms_median, .. } = report;
     print_line(&format!("{what} on {}: {images_per_s:.2} images/s", report.device))?;
     print_line(&format!(
-        "  {:?}, base {}, {} levels, {}x{}, batch {}, {:?}",
-        report.arch, report.base, report.levels, report.size, report.size, report.batch, report.precision
+        "  {:?}, base {}, {} levels, {}x{}, batch {}, {}",
+        report.arch,
+        report.base,
+        report.levels,
+        report.size,
+        report.size,
+        report.batch,
+        report.precision.name()
     ))?;
     print_line(&format!(
         "  {step_ms_median:.1} ms a step (median of {}; {:.1} to {:.1})",

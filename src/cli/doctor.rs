@@ -137,7 +137,7 @@ fn as_text(report: &Report) -> String {
     let mut lines = vec![
         format!("unet-engine  {} for {}", report.version, report.target),
         format!("CPU          {} cores; {}", report.cpu.cores, list(&report.cpu.features)),
-        format!("computes     on the CPU with {}, trainings in {:?}", report.cpu.computes_with, report.cpu.trains_in),
+        format!("computes     on the CPU with {}, trainings in {}", report.cpu.computes_with, report.cpu.trains_in.name()),
         match (&report.cuda.driver, &report.cuda.driver_error) {
             (Some(version), _) => format!("CUDA driver  serves CUDA {version}"),
             (None, why) => format!("CUDA driver  none: {}", why.as_deref().unwrap_or("unknown")),

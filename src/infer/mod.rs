@@ -102,7 +102,7 @@ pub struct Network {
 
 impl Network {
     /// Records and plans inference, and loads the weights (by the names and in the layouts of [`NetworkSpec::parameters`]). `size`
-    /// is the input's width and height, `trained` the precision of the training.
+    /// is the input's width and height, `calibrated` the precision in which its threshold was chosen.
     ///
     /// # Errors
     /// If the device lacks the memory or the weights do not fit.
@@ -111,12 +111,12 @@ impl Network {
         spec: &NetworkSpec,
         size: [usize; 2],
         normalization: Normalization,
-        trained: Precision,
+        calibrated: Precision,
         weights: &BTreeMap<String, Vec<f32>>,
     ) -> Result<Network> {
         let [width, height] = size;
         let tape = spec.record_inference(BATCH, [height, width])?;
-        let options = PlanOptions { precision: backend.inference_precision(trained), ..PlanOptions::default() };
+        let options = PlanOptions { precision: backend.inference_precision(calibrated), ..PlanOptions::default() };
         let mut session = Session::new(backend, &[&tape], options)?;
         for (name, values) in weights {
             session.write_persistent(name, values)?;

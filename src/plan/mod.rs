@@ -108,6 +108,15 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// As options and files call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::F32 => "f32",
+            Precision::Mixed => "mixed",
+            Precision::Bf16 => "bf16",
+        }
+    }
+
     /// The type that images and the convolutions' weights are stored as, where it is not f32.
     pub fn stored(self) -> Option<DType> {
         match self {

@@ -3,6 +3,7 @@
 use super::environment::pretty_json;
 use super::fit::Trainer;
 use crate::atomic_file;
+use crate::checkpoint::CalibrationFile;
 use crate::dataset::Sample;
 use crate::error::Result;
 use crate::image::Gray;
@@ -15,7 +16,8 @@ pub(super) fn finish(trainer: &mut Trainer<'_>, val: &[Sample]) -> Result<()> {
     trainer.store.load_best(&mut trainer.engine, &trainer.state)?;
     let predictions = predict(trainer, val)?;
     let calibration = calibrate(&predictions, trainer.config.min_precision);
-    atomic_file::write(&trainer.store.files.calibration(), &pretty_json(&calibration)?)?;
+    let file = CalibrationFile { calibration: calibration.clone(), precision: trainer.config.precision };
+    atomic_file::write(&trainer.store.files.calibration(), &pretty_json(&file)?)?;
     trainer.progress.say(&calibration.describe("on the validation series"));
     calibration.warnings().iter().for_each(|warning| trainer.progress.say(&format!("warning: {warning}")));
     report::write_training(trainer.store.files.root(), &predictions)

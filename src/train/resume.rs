@@ -15,7 +15,7 @@ use crate::terminal::say;
 use std::path::{Path, PathBuf};
 
 /// Settings that may differ when a run goes on: on which data lies where, and on what and how it is computed, no result depends but for
-/// its last digits.
+/// rounding.
 const FREE_TO_CHANGE: [&str; 4] = ["data", "device", "threads", "precision"];
 
 /// Whether anything of a run can be gone on with: a checkpoint with its checksum. Where an epoch is finished, one that is missing or
@@ -58,8 +58,7 @@ pub(super) fn go_on(request: &Request, run: &Path, samples: Vec<Sample>, interru
         return Err(Error::data(files.config(), message).remedy(RESTORE));
     }
     let state = state.in_precision(config.precision);
-    let description = Description { precision: config.precision, ..saved.description.clone() };
-    let store = Store { files: files.clone(), description };
+    let store = Store { files: files.clone(), description: saved.description.clone() };
     let (mut trainer, val) = prepare(&config, store, state, parts, interrupt)?;
     store::restore(&mut trainer.engine, &saved, &files)?;
     drop(saved);
@@ -73,8 +72,7 @@ pub(super) fn go_on(request: &Request, run: &Path, samples: Vec<Sample>, interru
 
 /// A checkpoint that belongs to another configuration cannot be gone on with.
 fn check_saved(config: &Config, saved: &Description, state: &State) -> Result<(), String> {
-    // The precision may change from start to start.
-    let expected = Description { precision: saved.precision, ..describe(config, saved.normalization) };
+    let expected = describe(config, saved.normalization);
     match *saved == expected {
         true => state.check(config),
         false => Err("the checkpoint is of another network, input size or organ than config.toml says".to_string()),

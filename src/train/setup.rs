@@ -177,7 +177,7 @@ fn say_what_is_surplus(config: &Config, parts: &Parts) {
 
 pub(super) fn describe(config: &Config, normalization: Normalization) -> Description {
     let size = [config.size; 2];
-    Description { network: config.network(), size, organ: config.organ.clone(), normalization, precision: config.precision }
+    Description { network: config.network(), size, organ: config.organ.clone(), normalization }
 }
 
 /// Opens the device, plans the network, starts the loaders and prints the memory receipt. Hands back the validation samples; the

@@ -147,8 +147,8 @@ impl Backend for Cpu {
         true
     }
 
-    fn inference_precision(&self, trained: Precision) -> Precision {
-        if trained == self.settings.level.precision() { trained } else { Precision::F32 }
+    fn inference_precision(&self, calibrated: Precision) -> Precision {
+        if calibrated == self.settings.level.precision() { calibrated } else { Precision::F32 }
     }
 
     fn workspace_bytes(&self, instruction: &Instruction, inputs: &[Shape], _outputs: &[Shape]) -> usize {

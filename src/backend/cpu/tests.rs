@@ -4,21 +4,22 @@
 use super::simd::Level;
 use super::{Convolutions, open_with};
 use crate::backend::Session;
-use crate::ops::Instruction;
 use crate::ops::batch_norm::{BatchNormApply, BatchNormGradApply, BatchNormGradReduce, BatchNormStatistics};
 use crate::ops::channel_sum::ChannelSum;
 use crate::ops::conv_transpose2d::{ConvTranspose2d, ConvTranspose2dDataGrad, ConvTranspose2dWeightGrad};
 use crate::ops::conv2d::{Conv2d, Conv2dDataGrad, Conv2dWeightGrad};
+use crate::ops::{Instruction, Operand};
 use crate::plan::{PlanOptions, Precision};
 use crate::random::{Philox, Purpose};
 use crate::tape::{DType, Shape, Tape};
+use half::bf16;
 
 type Tensor = (Shape, Vec<f32>);
 
 fn random(shape: Shape, stream: u32) -> Tensor {
     let mut rng = Philox::new(11, 0, stream, Purpose::Bench);
-    // Numbers of eight bits, which bf16 holds as well.
-    (shape, (0..shape.len()).map(|_| (128.0 * rng.range(-1.0, 1.0)).round() / 128.0).collect())
+    // Numbers that bf16 holds as well.
+    (shape, (0..shape.len()).map(|_| bf16::from_f32(rng.range(-1.0, 1.0)).to_f32()).collect())
 }
 
 /// How the CPU computes.
@@ -79,7 +80,8 @@ fn check(name: &str, instruction: &Instruction, inputs: &[Tensor], expected: &[V
             for (i, (found, (value, magnitude))) in found.iter().zip(expected).enumerate() {
                 // Terms are rounded at most once each and summed in an order with an error below 2^-24 sqrt(terms) of their size;
                 // 2^-18 covers sums of some thousand terms.
-                let rounding = if way.precision == Precision::Bf16 { value.abs() / 256.0 } else { 0.0 };
+                let is_rounded = way.precision == Precision::Bf16 && instruction.op().may_be_half(Operand::Output(o));
+                let rounding = if is_rounded { value.abs() / 256.0 } else { 0.0 };
                 let bound = 4e-6 * magnitude + 1e-7 + rounding;
                 let error = (f64::from(*found) - value).abs();
                 assert!(error <= bound, "{name} at {way:?}: output {o}[{i}] is {found}, not {value} (allowed {bound:e})");
@@ -115,6 +117,17 @@ fn term(sum: &mut (f64, f64), a: f32, b: f32) {
     let product = f64::from(a) * f64::from(b);
     sum.0 += product;
     sum.1 += product.abs();
+}
+
+/// Only what the level is quick in, and only where the threshold was chosen so.
+#[test]
+fn predictions_follow_the_choice_of_the_threshold() {
+    for level in Level::ALL.into_iter().filter(|l| l.is_available()) {
+        let backend = open_with(level, Convolutions::Winograd, 1).unwrap();
+        let found = [Precision::F32, Precision::Mixed, Precision::Bf16].map(|p| backend.inference_precision(p));
+        let of_bf16 = if level == Level::Amx { Precision::Bf16 } else { Precision::F32 };
+        assert_eq!(found, [Precision::F32, Precision::F32, of_bf16], "{level:?}");
+    }
 }
 
 #[test]

@@ -167,7 +167,8 @@ impl<D: Driver> Backend for Cuda<D> {
     }
 
     fn check(&self, plan: &Plan) -> Result<()> {
-        match plan.steps().iter().find(|step| step.half_type() == Some(DType::Bf16)) {
+        let is_bf16 = |slot: &Slot| slot.dtype == DType::Bf16;
+        match plan.steps().iter().find(|step| step.inputs.iter().chain(&step.outputs).any(is_bf16)) {
             None => Ok(()),
             Some(step) => {
                 let name = step.instruction.name();

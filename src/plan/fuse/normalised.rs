@@ -4,8 +4,8 @@
 //! z = conv2d(w, x), y = apply{relu}(z, mean, var, gamma, beta)   ->   y = conv2d_normalised{relu}(w, x, mean, var, gamma, beta)
 //! ```
 //!
-//! Only where mean and variance are kept and nobody updates them: a training's are those of the batch, known after the convolution. A
-//! normalisation that adds a residual image stays as it is.
+//! Only where mean and variance are kept ones: a training's are those of the batch, known after the convolution. The convolution moves down
+//! to the normalisation, so nobody may update its weights in between. A normalisation that adds a residual image stays as it is.
 
 use super::{Uses, remove_nodes};
 use crate::ops::Instruction;
@@ -32,7 +32,7 @@ fn find(tape: &Tape, uses: &Uses, apply: usize) -> Option<(usize, Node)> {
     let Instruction::Conv2d(op) = &convolution.instruction else { return None };
     let is_kept = |v: &ValueId| matches!(tape.values()[v.index()].residence, Residence::Persistent(_));
     let stays = |v: &ValueId| !is_kept(v) || uses.writer(tape, *v).is_none();
-    let given = node.inputs[1..3].iter().all(is_kept) && node.inputs[1..].iter().chain(&convolution.inputs).all(stays);
+    let given = node.inputs[1..3].iter().all(is_kept) && convolution.inputs.iter().all(stays);
     if normalise.residual || op.bias || !given || !uses.has_one_reader(node.inputs[0]) {
         return None;
     }

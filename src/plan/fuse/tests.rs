@@ -66,6 +66,29 @@ fn convolutions_normalise_at_inference() {
     }
 }
 
+/// What somebody else reads, and what has a bias, is not taken in.
+#[test]
+fn other_readers_keep_their_convolution() {
+    use crate::ops::{batch_norm::BatchNormApply, conv2d::Conv2d};
+    let record = |bias: bool, is_output: bool| {
+        let mut tape = Tape::new();
+        let x = tape.input("x", Shape::image(1, 4, 4, 2), crate::tape::DType::F32);
+        let w = tape.persistent("w", Shape([3, 3, 2, 2]));
+        let numbers = ["mean", "var", "gamma", "beta", "bias"].map(|name| tape.persistent(name, Shape::channels(2)));
+        let inputs = if bias { vec![w, x, numbers[4]] } else { vec![w, x] };
+        let z = tape.record_one(Instruction::Conv2d(Conv2d { two_inputs: false, bias }), &inputs).unwrap();
+        let apply = Instruction::BatchNormApply(BatchNormApply { eps: 1e-5, residual: false, relu: true });
+        let y = tape.record_one(apply, &[z, numbers[0], numbers[1], numbers[2], numbers[3]]).unwrap();
+        tape.output("y", y);
+        if is_output {
+            tape.output("z", z);
+        }
+        normalise_convolutions(&mut tape);
+        counts(&tape).contains_key("conv2d_normalised")
+    };
+    assert_eq!([(false, false), (true, false), (false, true)].map(|(b, o)| record(b, o)), [true, false, false]);
+}
+
 #[test]
 fn every_relu_concat_and_split_of_the_networks_goes() {
     for (arch, levels) in [(Arch::Standard, 4), (Arch::Deep, 5), (Arch::Residual, 4)] {

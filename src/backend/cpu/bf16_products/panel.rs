@@ -213,7 +213,8 @@ impl Part<'_> {
     pub fn fill(&self, grid: Grid, panel: &mut [bf16]) {
         self.begin(grid, panel);
         for row in 0..grid.images * grid.image_rows() {
-            self.fill_row(grid, row, panel);
+            // SAFETY: begun just above.
+            unsafe { self.fill_row(grid, row, panel) };
         }
     }
 
@@ -229,11 +230,14 @@ impl Part<'_> {
         }
     }
 
-    /// Lays row `row` of the grid, counted over its images, into `panel`, which [`Part::begin`] has checked.
+    /// Lays row `row` of the grid, counted over its images, into `panel`.
+    ///
+    /// # Safety
+    /// [`Part::begin`] has checked this grid and this panel.
     #[inline(always)]
-    pub fn fill_row(&self, grid: Grid, row: usize, panel: &mut [bf16]) {
+    pub unsafe fn fill_row(&self, grid: Grid, row: usize, panel: &mut [bf16]) {
         assert!(row < grid.images * grid.image_rows() && panel.len() >= grid.panel_len(self.blocks.len()));
-        // SAFETY: the row is one of the grid's; `begin` has checked the rest.
+        // SAFETY: the row is one of the grid's; the caller has promised the rest.
         unsafe {
             match self.views.unit() {
                 32 => self.fill_by::<32>(grid, row, panel),

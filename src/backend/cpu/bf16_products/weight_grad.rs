@@ -23,7 +23,7 @@ use std::ops::Range;
 const BAND_BYTES: usize = if cfg!(test) { 1 << 14 } else { 1 << 20 };
 /// Bytes of all partial sums.
 const PARTIAL_BYTES: usize = if cfg!(test) { 1 << 17 } else { 8 << 20 };
-/// Tasks that the work is cut into, where it can be.
+/// Tasks that the work is cut into by channels, where chunks are few; up to twice as many chunks, where weights are few.
 const TASKS: usize = 16;
 
 /// One gradient. With a transposed convolution, features of `dy` are those of its four taps, one after another.
@@ -305,7 +305,8 @@ unsafe fn transpose_part<L: Lanes>(part: &Part<'_>, grid: Grid, panel: &mut [bf1
     let mut done = 0;
     let rows = grid.images * grid.image_rows();
     for row in 0..rows {
-        part.fill_row(grid, row, panel);
+        // SAFETY: begun above.
+        unsafe { part.fill_row(grid, row, panel) };
         // Behind the last row come zeros, which the last step may take in.
         let ready = if row + 1 < rows { (row + 1) * grid.pitch() / SIDE } else { steps };
         for step in done..ready.min(steps) {
@@ -327,7 +328,8 @@ unsafe fn pair_part<L: Lanes>(part: &Part<'_>, grid: Grid, panel: &mut [bf16], o
     let rows = grid.images * grid.image_rows();
     let mut done = [0; 2];
     for row in 0..rows {
-        part.fill_row(grid, row, panel);
+        // SAFETY: begun above.
+        unsafe { part.fill_row(grid, row, panel) };
         let filled = if row + 1 < rows { (row + 1) * grid.pitch() } else { plane };
         for parity in 0..2 {
             let ready = filled.saturating_sub(parity) / 2;

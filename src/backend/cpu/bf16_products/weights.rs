@@ -76,10 +76,12 @@ impl Kernel for Pack<'_> {
         let lanes = SIDE.min(window.expanded() - first);
         let (start, pitch) = weights.find(window, distance, first);
         let (last, _) = weights.find(window, distance, first + lanes - 1);
-        // Taps that go backwards have their first lane last.
-        assert!(start.max(last) + (from + valid - 1) * pitch < weights.data.len(), "weights of all columns");
+        let columns = if weights.order == Order::Forward { weights.co } else { weights.ci };
+        assert!(from + valid <= columns && weights.data.len().is_multiple_of(weights.ci * weights.co), "weights of all columns");
+        assert!(start.max(last) < weights.data.len(), "taps that are there");
         let data = weights.data.as_ptr();
-        // SAFETY: the caller has the level; the last number that is read was just checked, and all others lie before it, since taps and features go one way.
+        // SAFETY: the caller has the level. Every lane's tap lies between the first's and the last's, whole taps are there, and so are the
+        // columns of each.
         unsafe {
             if lanes == SIDE && valid == SIDE && weights.order != Order::Forward && last == start + SIDE - 1 {
                 // Columns are rows of pairs of features here.
