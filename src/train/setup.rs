@@ -21,6 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::initialise;
 use crate::ops::assign::Assignment;
 use crate::ops::augment::Pictures;
+use crate::plan::Precision;
 use crate::terminal::say;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -194,7 +195,10 @@ pub(super) fn prepare<'a>(
             .remedy("check --test-series and --val-series, and `inspect` the data"));
     }
     let backend = backend::open(&config.device, config.threads)?;
-    say(&format!("device: {}", backend.describe()));
+    say(&format!("device: {}, in {}", backend.describe(), config.precision.name()));
+    if config.precision == Precision::Bf16 && backend.inference_precision(Precision::Bf16) != Precision::Bf16 {
+        say("warning: on a CPU without AMX bf16 is several times slower than f32; stop (Ctrl-C) and use --precision f32");
+    }
     let pictures = backend.augments().then(|| Pictures::of(&parts.train, [config.size; 2], config.augment.as_ref()));
     let mut engine = Engine::plan(backend, &engine_options(config, pictures))?;
     let (n_train, val) = (parts.train.len(), Arc::new(parts.val));

@@ -98,8 +98,8 @@ pub struct Options {
     /// Threads; 0 takes all cores. The results do not depend on it [default: 0].
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
-    /// Numbers of the computation: f32, or mixed (f16 for tensor cores, f32 for what is kept; on a CUDA device). By itself mixed on a
-    /// CUDA device and f32 on the CPU [default: auto].
+    /// Numbers of the computation: f32; mixed (f16 for tensor cores, f32 for what is kept; on a CUDA device); or bf16 (likewise, on a
+    /// CPU; slow without AMX). By itself mixed on a CUDA device, bf16 on a CPU with AMX, else f32 [default: auto].
     #[arg(long, value_enum)]
     pub precision: Option<PrecisionChoice>,
     /// Train on the images as they are.
