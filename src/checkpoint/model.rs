@@ -233,3 +233,20 @@ impl RunFiles {
         self.checkpoints().join(format!("{name}.safetensors"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Files of before there was a choice.
+    #[test]
+    fn a_calibration_without_precision_is_of_f32() {
+        let point = serde_json::json!({"threshold": 0.5, "min_area": 1, "opening": 0, "closing": 0, "fill_holes": true});
+        let mut file = serde_json::json!({"point": point, "f_half": null, "pixel_precision": null, "object_precision": null,
+            "min_precision": null, "reached": true, "review": null, "curve": []});
+        let read = |file: &serde_json::Value| serde_json::from_value::<CalibrationFile>(file.clone()).unwrap().precision;
+        assert_eq!(read(&file), Precision::F32);
+        file["precision"] = "bf16".into();
+        assert_eq!(read(&file), Precision::Bf16);
+    }
+}

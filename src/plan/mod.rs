@@ -59,8 +59,8 @@ pub struct Step {
     pub workspace: Option<Slot>,
 }
 
-/// Scratch memory that a backend needs for an instruction, in bytes (0 for none). A function of shapes alone: never of the number of
-/// threads.
+/// Scratch memory that a backend needs for an instruction, in bytes (0 for none). A function of shapes and of how the backend was
+/// opened; some of it can be one for each thread, but no result depends on that.
 pub type WorkspaceBytes<'a> = &'a dyn Fn(&Instruction, &[Shape], &[Shape]) -> usize;
 
 /// Where each persistent value lies. Made once per run from its largest tape (the training step) and shared by all of its plans.

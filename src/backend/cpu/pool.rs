@@ -7,6 +7,11 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+/// This thread's number, for scratch of its own. Kernels call nothing of rayon, so no thread begins a task within another.
+pub(super) fn own_place() -> usize {
+    rayon::current_thread_index().expect("kernels run inside the pool")
+}
+
 /// A pool with a worker that waits for jobs.
 pub(super) struct Pool {
     pool: rayon::ThreadPool,

@@ -1,7 +1,7 @@
 //! Convolutions and what is computed like them: the gradient of the data, transposed convolutions and their gradient.
 
+use super::super::pool::own_place;
 use super::super::simd::{Kernel, Lanes, Level, dispatch};
-use super::own_place;
 use super::panel::{Grid, MAX_DISTANCES, Part, Views, Window};
 use super::product::{BLOCK, Left, Multiplier, SIDE, Sums};
 use super::weights::Weights;

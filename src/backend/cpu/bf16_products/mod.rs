@@ -9,7 +9,8 @@
 //! at p + r pitch + s. So no tile knows where rows of the image end; what lies between two rows is computed and not stored. Few
 //! channels are laid side by side with their neighbours' ([`panel::Window`]), so that a step of 32 is not mostly zeros.
 //!
-//! Products are exact in f32 and sums are f32; only results are rounded to bf16. AMX takes subnormal numbers, and leaves them, as 0. All sums go in an order given by the shape alone.
+//! Products are exact in f32 and sums are f32; only results are rounded to bf16. AMX takes subnormal numbers, and leaves them, as 0. All sums go
+//! in an order given by the shape alone.
 
 mod convolution;
 mod operations;
@@ -19,8 +20,3 @@ mod weight_grad;
 mod weights;
 
 pub(super) use operations::{run, workspace_bytes};
-
-/// Room of this thread in a workspace that has one for each. Kernels call nothing of rayon, so no thread begins a task within another.
-fn own_place() -> usize {
-    rayon::current_thread_index().expect("kernels run inside the pool")
-}

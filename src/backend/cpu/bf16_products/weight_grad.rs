@@ -10,8 +10,8 @@
 //! a value of x that is not finite spoils taps that do not see it. Tasks are chunks of bands of rows, where few weights make that
 //! cheap, times groups of channels of both sides; each leaves partial sums, which are added in the chunks' order.
 
+use super::super::pool::own_place;
 use super::super::simd::{Kernel, Lanes, Level, dispatch};
-use super::own_place;
 use super::panel::{Grid, Part, Views, Window};
 use super::product::{BLOCK, Left, Multiplier, SIDE, Sums};
 use half::bf16;

@@ -1,8 +1,8 @@
 //! The product of transformed patches and transformed weights, and its way back: convolution and the gradient of its data.
 
 use super::super::gemm::{self, Target};
+use super::super::pool::own_place;
 use super::super::simd::{Kernel, Lanes, Level, dispatch};
-use super::own_place;
 use super::product::{GROUP, product};
 use super::tiles::{Tiles, Transformed, floats, point_step, transform_patches};
 use super::transform::{self, IN, OUT, Output, POINTS, TAPS, Weights, both_ways};

@@ -36,8 +36,3 @@ pub(super) fn pays(kernel: usize, image: Shape, channels_in: usize, channels_out
     let tiles = image.h().div_ceil(OUT) * image.w().div_ceil(OUT);
     kernel == 3 && tiles >= MIN_TILES && channels_in.min(channels_out) >= MIN_CHANNELS && computed <= 2 * image.h() * image.w()
 }
-
-/// This thread's number, for scratch of its own. Kernels call nothing of rayon, so no thread begins a task within another.
-fn own_place() -> usize {
-    rayon::current_thread_index().expect("kernels run inside the pool")
-}

@@ -10,8 +10,8 @@
 //! the shape alone. Where it is large there is one sum, and threads share the points.
 
 use super::super::gemm::store_one;
+use super::super::pool::own_place;
 use super::super::simd::{Kernel, Lanes, Level, dispatch};
-use super::own_place;
 use super::product::{GROUP, outer_products};
 use super::tiles::{Tiles, Transformed, floats, point_step, transform_patches, transform_tiles};
 use super::transform::{self, IN, POINTS, TAPS, WeightsGrad, both_ways};
