@@ -22,7 +22,7 @@ impl Op for Add {
         }
     }
 
-    fn may_be_half(&self, _operand: Operand) -> bool {
+    fn may_be_half(&self, _operand: Operand, _half: DType) -> bool {
         true
     }
 

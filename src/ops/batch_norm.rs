@@ -73,7 +73,7 @@ impl Op for BatchNormStatistics {
         }
     }
 
-    fn may_be_half(&self, operand: Operand) -> bool {
+    fn may_be_half(&self, operand: Operand, _half: DType) -> bool {
         matches!(operand, Operand::Input(_))
     }
 
@@ -126,7 +126,7 @@ impl Op for BatchNormApply {
         Ok(vec![(inputs[0], DType::F32)])
     }
 
-    fn may_be_half(&self, operand: Operand) -> bool {
+    fn may_be_half(&self, operand: Operand, _half: DType) -> bool {
         matches!(operand, Operand::Input(0 | 5) | Operand::Output(_))
     }
 
@@ -179,7 +179,7 @@ impl Op for BatchNormGradReduce {
         Ok(vec![(Shape::channels(inputs[0].c()), DType::F32); 2])
     }
 
-    fn may_be_half(&self, operand: Operand) -> bool {
+    fn may_be_half(&self, operand: Operand, _half: DType) -> bool {
         matches!(operand, Operand::Input(0 | 1 | 4))
     }
 
@@ -202,7 +202,7 @@ impl Op for BatchNormGradApply {
         Ok(vec![(inputs[0], DType::F32); 1 + usize::from(self.residual)])
     }
 
-    fn may_be_half(&self, operand: Operand) -> bool {
+    fn may_be_half(&self, operand: Operand, _half: DType) -> bool {
         matches!(operand, Operand::Input(0 | 1 | 7) | Operand::Output(_))
     }
 

@@ -28,7 +28,7 @@ impl Op for Cast {
     }
 
     /// The output has the type that it is cast to, whatever the input's is.
-    fn may_be_half(&self, operand: Operand) -> bool {
+    fn may_be_half(&self, operand: Operand, _half: DType) -> bool {
         operand == Operand::Input(0)
     }
 }

@@ -22,7 +22,7 @@ impl Op for ChannelSum {
         }
     }
 
-    fn may_be_half(&self, operand: Operand) -> bool {
+    fn may_be_half(&self, operand: Operand, _half: DType) -> bool {
         matches!(operand, Operand::Input(_))
     }
 

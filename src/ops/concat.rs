@@ -27,7 +27,7 @@ impl Op for Concat {
         }
     }
 
-    fn may_be_half(&self, _operand: Operand) -> bool {
+    fn may_be_half(&self, _operand: Operand, _half: DType) -> bool {
         true
     }
 
@@ -59,7 +59,7 @@ impl Op for Split {
         }
     }
 
-    fn may_be_half(&self, _operand: Operand) -> bool {
+    fn may_be_half(&self, _operand: Operand, _half: DType) -> bool {
         true
     }
 }

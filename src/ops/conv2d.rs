@@ -63,8 +63,11 @@ impl Op for Conv2d {
         Ok(vec![(x.with_channels(w.c()), DType::F32)])
     }
 
-    fn may_be_half(&self, operand: Operand) -> bool {
-        operand != Operand::Input(2 + usize::from(self.two_inputs))
+    fn may_be_half(&self, operand: Operand, half: DType) -> bool {
+        match operand {
+            Operand::Input(0) => half == DType::F16,
+            _ => operand != Operand::Input(2 + usize::from(self.two_inputs)),
+        }
     }
 
     fn adjoint(
@@ -117,8 +120,8 @@ impl Op for Conv2dDataGrad {
         }
     }
 
-    fn may_be_half(&self, _operand: Operand) -> bool {
-        true
+    fn may_be_half(&self, operand: Operand, half: DType) -> bool {
+        operand != Operand::Input(0) || half == DType::F16
     }
 
     fn flops(&self, inputs: &[Shape], _outputs: &[Shape]) -> u64 {
@@ -140,7 +143,7 @@ impl Op for Conv2dWeightGrad {
         Ok(vec![(Shape([self.kernel, self.kernel, ci, inputs[0].c()]), DType::F32)])
     }
 
-    fn may_be_half(&self, operand: Operand) -> bool {
+    fn may_be_half(&self, operand: Operand, _half: DType) -> bool {
         matches!(operand, Operand::Input(_))
     }
 

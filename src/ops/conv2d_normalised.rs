@@ -48,8 +48,9 @@ impl Op for Conv2dNormalised {
         }
     }
 
-    fn may_be_half(&self, operand: Operand) -> bool {
+    fn may_be_half(&self, operand: Operand, half: DType) -> bool {
         match operand {
+            Operand::Input(0) => half == DType::F16,
             Operand::Input(i) => i < self.n_convolved(),
             Operand::Output(_) => true,
         }

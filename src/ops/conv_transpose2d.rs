@@ -37,8 +37,8 @@ impl Op for ConvTranspose2d {
         }
     }
 
-    fn may_be_half(&self, operand: Operand) -> bool {
-        operand != Operand::Input(2)
+    fn may_be_half(&self, operand: Operand, half: DType) -> bool {
+        operand != Operand::Input(2) && (operand != Operand::Input(0) || half == DType::F16)
     }
 
     fn adjoint(
@@ -84,8 +84,8 @@ impl Op for ConvTranspose2dDataGrad {
         }
     }
 
-    fn may_be_half(&self, _operand: Operand) -> bool {
-        true
+    fn may_be_half(&self, operand: Operand, half: DType) -> bool {
+        operand != Operand::Input(0) || half == DType::F16
     }
 
     fn flops(&self, inputs: &[Shape], outputs: &[Shape]) -> u64 {
@@ -105,7 +105,7 @@ impl Op for ConvTranspose2dWeightGrad {
         }
     }
 
-    fn may_be_half(&self, operand: Operand) -> bool {
+    fn may_be_half(&self, operand: Operand, _half: DType) -> bool {
         matches!(operand, Operand::Input(_))
     }
 

@@ -32,7 +32,7 @@ impl Op for MaxPool2d {
         }
     }
 
-    fn may_be_half(&self, operand: Operand) -> bool {
+    fn may_be_half(&self, operand: Operand, _half: DType) -> bool {
         operand != Operand::Output(1)
     }
 
@@ -69,7 +69,7 @@ impl Op for MaxPool2dGrad {
         if index == 1 { DType::U8 } else { DType::F32 }
     }
 
-    fn may_be_half(&self, operand: Operand) -> bool {
+    fn may_be_half(&self, operand: Operand, _half: DType) -> bool {
         operand != Operand::Input(1)
     }
 }

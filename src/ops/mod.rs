@@ -50,9 +50,10 @@ pub trait Op: Debug {
         DType::F32
     }
 
-    /// Whether an operand may be stored as f16 or bf16; the arithmetic is f32 all the same. Kernels come in one kind for each type: within
-    /// one step all operands that may be are stored so, or none is.
-    fn may_be_half(&self, _operand: Operand) -> bool {
+    /// Whether an operand may be stored as `half`, f16 or bf16; the arithmetic is f32 all the same. Kernels come in one kind for each type:
+    /// within one step all operands that may be are stored so, or none is. Weights beside images of bf16 are f32: the CPU rounds them
+    /// when it lays them out for a product.
+    fn may_be_half(&self, _operand: Operand, _half: DType) -> bool {
         false
     }
 
@@ -161,16 +162,16 @@ impl Instruction {
         let op = self.op();
         let shapes: Vec<Shape> = inputs.iter().map(|(shape, _)| *shape).collect();
         let mut outputs = op.infer(&shapes)?;
-        let is_half = |(i, (_, dtype)): &(usize, &(Shape, DType))| op.may_be_half(Operand::Input(*i)) && dtype.is_half();
+        let is_half = |(i, (_, dtype)): &(usize, &(Shape, DType))| dtype.is_half() && op.may_be_half(Operand::Input(*i), *dtype);
         let half = inputs.iter().enumerate().find(is_half).map(|(_, (_, dtype))| *dtype);
-        let expected = |i| half.filter(|_| op.may_be_half(Operand::Input(i))).unwrap_or_else(|| op.input_type(i));
+        let expected = |i| half.filter(|half| op.may_be_half(Operand::Input(i), *half)).unwrap_or_else(|| op.input_type(i));
         if let Some(wrong) = (0..inputs.len()).find(|&i| inputs[i].1 != expected(i)) {
             let types: Vec<DType> = inputs.iter().map(|(_, dtype)| *dtype).collect();
             let name = op.name();
             return Err(Error::usage(format!("{name}: input {wrong} should be {:?}; found types {types:?}", expected(wrong))));
         }
         for (i, (_, dtype)) in outputs.iter_mut().enumerate() {
-            if let Some(half) = half.filter(|_| op.may_be_half(Operand::Output(i))) {
+            if let Some(half) = half.filter(|half| op.may_be_half(Operand::Output(i), *half)) {
                 *dtype = half;
             }
         }

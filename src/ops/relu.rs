@@ -24,7 +24,7 @@ impl Op for Relu {
         }
     }
 
-    fn may_be_half(&self, _operand: Operand) -> bool {
+    fn may_be_half(&self, _operand: Operand, _half: DType) -> bool {
         true
     }
 
@@ -52,7 +52,7 @@ impl Op for ReluGrad {
         }
     }
 
-    fn may_be_half(&self, _operand: Operand) -> bool {
+    fn may_be_half(&self, _operand: Operand, _half: DType) -> bool {
         true
     }
 }

@@ -79,7 +79,7 @@ impl Case {
     /// allowed grows by half a unit in the last place of such an output.
     pub fn stored_as(&self, dtype: DType) -> Option<Case> {
         let op = self.instruction.op();
-        let may_be_half = |operand| op.may_be_half(operand);
+        let may_be_half = |operand| op.may_be_half(operand, dtype);
         // A cast is a case of its own for each pair of types.
         if self.half.is_some()
             || matches!(self.instruction, Instruction::Cast(_))
@@ -88,7 +88,9 @@ impl Case {
             return None;
         }
         let mut half = Case { half: Some(dtype), name: format!("{} in {dtype:?}", self.name), ..self.clone() };
-        for (_, input) in half.inputs.iter_mut().enumerate().filter(|(i, _)| may_be_half(Operand::Input(*i))) {
+        // Weights beside bf16 are rounded by the kernels.
+        let is_rounded = |i| may_be_half(Operand::Input(i)) || op.may_be_half(Operand::Input(i), DType::F16);
+        for (_, input) in half.inputs.iter_mut().enumerate().filter(|(i, _)| is_rounded(*i)) {
             *input = stored(input.clone(), dtype);
         }
         half.expected = execute(&half.instruction, &half.inputs, &half.before);
@@ -271,7 +273,7 @@ fn record(case: &Case) -> Tape {
 
 fn input_type(case: &Case, input: usize) -> DType {
     let op = case.instruction.op();
-    case.half.filter(|_| op.may_be_half(Operand::Input(input))).unwrap_or_else(|| op.input_type(input))
+    case.half.filter(|half| op.may_be_half(Operand::Input(input), *half)).unwrap_or_else(|| op.input_type(input))
 }
 
 fn write(backend: &mut dyn Backend, slot: Slot, array: &Array) {

@@ -80,7 +80,8 @@ fn check(name: &str, instruction: &Instruction, inputs: &[Tensor], expected: &[V
             for (i, (found, (value, magnitude))) in found.iter().zip(expected).enumerate() {
                 // Terms are rounded at most once each and summed in an order with an error below 2^-24 sqrt(terms) of their size;
                 // 2^-18 covers sums of some thousand terms.
-                let is_rounded = way.precision == Precision::Bf16 && instruction.op().may_be_half(Operand::Output(o));
+                let is_rounded =
+                    way.precision == Precision::Bf16 && instruction.op().may_be_half(Operand::Output(o), DType::Bf16);
                 let rounding = if is_rounded { value.abs() / 256.0 } else { 0.0 };
                 let bound = 4e-6 * magnitude + 1e-7 + rounding;
                 let error = (f64::from(*found) - value).abs();

@@ -3,7 +3,8 @@
 //!
 //! What multiplies matrices is always done on these, which is where matrix units gain; what only moves, masks, adds or normalises images
 //! follows the images that it reads. Where a value is needed in the other type, a cast stands before its first reader there and serves
-//! all later ones: a weight is cast once, for the forward pass and for the gradient of the data.
+//! all later ones: a weight is cast once, for the forward pass and for the gradient of the data. Weights beside bf16 are not cast: see
+//! [`crate::ops::Op::may_be_half`].
 //!
 //! ```text
 //! y = conv2d(w, x)              ->  wh = cast(w), xh = cast(x), yh = conv2d(wh, xh)
@@ -47,11 +48,11 @@ impl Rewrite<'_> {
         let op = node.instruction.op();
         let half = self.takes_half(&node);
         for (i, input) in node.inputs.iter_mut().enumerate() {
-            let dtype = if half && op.may_be_half(Operand::Input(i)) { self.half } else { op.input_type(i) };
+            let dtype = if half && op.may_be_half(Operand::Input(i), self.half) { self.half } else { op.input_type(i) };
             *input = self.in_type(*input, dtype);
         }
         for (i, &output) in node.outputs.iter().enumerate() {
-            if half && op.may_be_half(Operand::Output(i)) {
+            if half && op.may_be_half(Operand::Output(i), self.half) {
                 self.tape.set_dtype(output, self.half);
             }
             // A copy of what is updated in place would be out of date.
@@ -63,11 +64,11 @@ impl Rewrite<'_> {
     /// Whether the node is one of the kind that works on 16 bits.
     fn takes_half(&self, node: &Node) -> bool {
         let op = node.instruction.op();
-        let may_be = |(i, _): &(usize, &ValueId)| op.may_be_half(Operand::Input(*i));
+        let may_be = |(i, _): &(usize, &ValueId)| op.may_be_half(Operand::Input(*i), self.half);
         let reads_half = |(_, &v): (usize, &ValueId)| self.tape.dtype(v) == self.half;
         // Parameters and what else is kept from run to run are f32.
         let may_write = |(i, &v): (usize, &ValueId)| {
-            !op.may_be_half(Operand::Output(i)) || self.tape.values()[v.index()].residence == Residence::Transient
+            !op.may_be_half(Operand::Output(i), self.half) || self.tape.values()[v.index()].residence == Residence::Transient
         };
         (node.instruction.multiplies_matrices() || node.inputs.iter().enumerate().filter(may_be).any(reads_half))
             && node.outputs.iter().enumerate().all(may_write)

@@ -4,8 +4,8 @@ use super::super::pool::own_place;
 use super::super::simd::{Kernel, Lanes, Level, dispatch};
 use super::panel::{Grid, MAX_DISTANCES, Part, Views, Window};
 use super::product::{BLOCK, Left, Multiplier, SIDE, Sums};
+use super::target::{Tail, Target};
 use super::weights::Weights;
-use crate::tape::Shape;
 use half::bf16;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -17,44 +17,8 @@ const PANEL_LEN: usize = if cfg!(test) { 1 << 12 } else { 1 << 18 };
 const MIN_ROWS: usize = if cfg!(test) { 2 } else { 4 };
 /// Tasks that even a small image is cut into.
 const MIN_TASKS: usize = 32;
-
-/// Where a pixel's results go.
-#[derive(Clone, Copy)]
-pub struct Target {
-    start: *mut bf16,
-    len: usize,
-    channels: usize,
-    /// Numbers from an image, a row, a pixel to the next.
-    pitch: [usize; 3],
-}
-
-impl Target {
-    /// A target of no channels.
-    pub fn none() -> Target {
-        Target { start: std::ptr::null_mut(), len: 0, channels: 0, pitch: [0; 3] }
-    }
-
-    /// All pixels of images of `shape`.
-    pub fn whole(out: &mut [bf16], shape: Shape) -> Target {
-        let c = shape.c();
-        let pitch = [shape.h() * shape.w() * c, shape.w() * c, c];
-        Target { start: out.as_mut_ptr(), len: out.len(), channels: c, pitch }
-    }
-
-    /// The pixels (2 y + tap / 2, 2 x + tap % 2) of images of which `self` is all pixels.
-    pub fn quarter(self, tap: usize) -> Target {
-        let [image, row, pixel] = self.pitch;
-        let offset = tap / 2 * row + tap % 2 * pixel;
-        assert!(offset <= self.len, "a quarter lies in its image");
-        // SAFETY: the offset was just checked.
-        Target { start: unsafe { self.start.add(offset) }, len: self.len - offset, pitch: [image, 2 * row, 2 * pixel], ..self }
-    }
-}
-
-// SAFETY: an address alone, to be written to by one task a place.
-unsafe impl Send for Target {}
-// SAFETY: as above.
-unsafe impl Sync for Target {}
+/// Blocks of columns for each thread from which on they are shared out.
+const MIN_COLUMN_BLOCKS: usize = 4;
 
 /// One convolution: every target gets its share of the columns.
 pub struct Convolution<'a> {
@@ -72,13 +36,24 @@ pub struct Convolution<'a> {
     pub relu: bool,
 }
 
+/// What tasks share out; what the other side of their products is lies ready before they begin.
+#[derive(Clone, Copy, PartialEq)]
+enum Shared {
+    /// Bands of rows, which a task lays out as a panel, and groups of column blocks.
+    Bands,
+    /// Column blocks, which a task packs: where there are more weights than pixels.
+    Columns,
+}
+
 /// How a convolution is cut.
 #[derive(Clone, Copy)]
 struct Cut {
+    shared: Shared,
     window: Window,
     width: usize,
     height: usize,
     images: usize,
+    /// Of a band.
     rows: usize,
     column_blocks: usize,
     /// Column blocks of a task.
@@ -86,216 +61,295 @@ struct Cut {
 }
 
 impl Cut {
-    fn new(kernel: usize, features: usize, [images, height, width]: [usize; 3], channels: impl Iterator<Item = usize>) -> Cut {
+    fn new(
+        threads: usize,
+        kernel: usize,
+        features: usize,
+        [images, height, width]: [usize; 3],
+        channels: impl Iterator<Item = usize>,
+    ) -> Cut {
         let window = Window::new(kernel, features);
         let column_blocks: usize = channels.map(|c| c.div_ceil(SIDE)).sum();
-        let row_len = Grid { window, width, rows: 1, images: 1 }.pitch() * window.blocks() * SIDE;
+        let whole = Cut { shared: Shared::Columns, window, width, height, images, rows: height, column_blocks, group: 1 };
+        if column_blocks >= MIN_COLUMN_BLOCKS * threads && whole.packed_len() > images * whole.panel_len() {
+            return whole;
+        }
+        let row_len = Grid { rows: 1, ..whole.grid() }.pitch() * window.blocks() * SIDE;
         let most = (PANEL_LEN / row_len).saturating_sub(kernel - 1).clamp(MIN_ROWS, 4096);
         // Even bands, none of them much smaller than the others.
-        let bands = height.div_ceil(most);
-        let rows = height.div_ceil(bands);
+        let rows = height.div_ceil(height.div_ceil(most));
         let groups = MIN_TASKS.div_ceil(images * height.div_ceil(rows)).min(column_blocks);
-        Cut { window, width, height, images, rows, column_blocks, group: column_blocks.div_ceil(groups) }
+        Cut { shared: Shared::Bands, rows, group: column_blocks.div_ceil(groups), ..whole }
     }
 
+    /// Of a band.
     fn grid(self) -> Grid {
         Grid { window: self.window, width: self.width, rows: self.rows, images: 1 }
-    }
-
-    fn packed_len(self) -> usize {
-        self.column_blocks * self.window.steps() * BLOCK
     }
 
     fn panel_len(self) -> usize {
         self.grid().panel_len(self.window.blocks())
     }
+
+    /// Numbers of a packed column block.
+    fn block_len(self) -> usize {
+        self.window.steps() * BLOCK
+    }
+
+    fn packed_len(self) -> usize {
+        self.column_blocks * self.block_len()
+    }
+
+    /// Numbers that lie ready before tasks begin, and numbers of a task.
+    fn room(self) -> [usize; 2] {
+        match self.shared {
+            Shared::Bands => [self.packed_len(), self.panel_len()],
+            Shared::Columns => [self.images * self.panel_len(), self.block_len()],
+        }
+    }
 }
 
 /// Bytes of the workspace of a convolution of images of `size` (images, rows, columns) with `features` in and `channels` out.
 pub fn workspace(threads: usize, kernel: usize, features: usize, size: [usize; 3], channels: &[usize]) -> usize {
-    let cut = Cut::new(kernel, features, size, channels.iter().copied());
-    (cut.packed_len() + threads * cut.panel_len()) * size_of::<bf16>()
+    let [ready, own] = Cut::new(threads, kernel, features, size, channels.iter().copied()).room();
+    (ready + threads * own) * size_of::<bf16>()
 }
 
 impl Convolution<'_> {
     /// Computes all targets; `workspace` has what [`workspace`] asks for.
     pub fn run(&self, workspace: &mut [bf16]) {
-        let channels = self.targets.iter().map(|t| t.channels);
-        let cut = Cut::new(self.kernel, self.views.features(), self.views.size(), channels);
-        let (packed, rest) = workspace.split_at_mut(cut.packed_len());
-        assert!(rest.len() >= rayon::current_num_threads() * cut.panel_len(), "the workspace of a convolution");
-        self.pack(cut, packed);
-        let work = Work { convolution: self, cut, packed, panels: rest.as_mut_ptr() };
+        let (channels, threads) = (self.targets.iter().map(|t| t.channels), rayon::current_num_threads());
+        let cut = Cut::new(threads, self.kernel, self.views.features(), self.views.size(), channels);
+        let [n_ready, n_own] = cut.room();
+        let (ready, own) = workspace.split_at_mut(n_ready);
+        assert!(own.len() >= threads * n_own, "the workspace of a convolution");
+        match cut.shared {
+            Shared::Bands => self.pack_all(cut, ready),
+            Shared::Columns => self.lay_out_all(cut, ready),
+        }
+        let work = Work { convolution: self, cut, ready, own: own.as_mut_ptr() };
         let (bands, groups) = (cut.height.div_ceil(cut.rows), cut.column_blocks.div_ceil(cut.group));
-        (0..cut.images * bands * groups).into_par_iter().for_each(|task| {
-            let (band, group) = (task / groups, task % groups);
-            let columns = group * cut.group..((group + 1) * cut.group).min(cut.column_blocks);
-            let first_row = band % bands * cut.rows;
-            dispatch(self.level, Task { work: &work, image: band / bands, first_row, columns });
+        match cut.shared {
+            Shared::Bands => (0..cut.images * bands * groups).into_par_iter().for_each(|task| {
+                let (band, group) = (task / groups, task % groups);
+                let columns = group * cut.group..((group + 1) * cut.group).min(cut.column_blocks);
+                let first_row = band % bands * cut.rows;
+                dispatch(self.level, BandTask { work: &work, image: band / bands, first_row, columns });
+            }),
+            Shared::Columns => {
+                (0..cut.column_blocks).into_par_iter().for_each(|block| dispatch(self.level, ColumnTask { work: &work, block }));
+            }
+        }
+    }
+
+    fn pack_all(&self, cut: Cut, packed: &mut [bf16]) {
+        let steps = cut.window.steps();
+        packed.par_chunks_mut(BLOCK).enumerate().for_each(|(i, out)| {
+            dispatch(self.level, PackStep { columns: self.columns(i / steps), window: cut.window, step: i % steps, out });
         });
     }
 
-    fn pack(&self, cut: Cut, packed: &mut [bf16]) {
-        let (mut from, mut rest) = (0, packed);
-        let size = self.weights.ci * self.weights.co;
-        for (i, target) in self.targets.iter().enumerate() {
-            let (own, others) = rest.split_at_mut(target.channels.div_ceil(SIDE) * cut.window.steps() * BLOCK);
-            match self.tap_each {
-                true => {
-                    let weights = Weights { data: &self.weights.data[i * size..(i + 1) * size], ..self.weights };
-                    weights.pack(self.level, cut.window, 0, target.channels, own);
-                }
-                false => self.weights.pack(self.level, cut.window, from, target.channels, own),
-            }
-            from += target.channels;
-            rest = others;
-        }
+    fn lay_out_all(&self, cut: Cut, panels: &mut [bf16]) {
+        let (grid, blocks) = (cut.grid(), cut.window.blocks());
+        panels.par_chunks_mut(grid.panel_len(1)).enumerate().for_each(|(i, panel)| {
+            self.part(cut, i / blocks, 0, i % blocks..i % blocks + 1).fill(grid, panel);
+        });
     }
 
-    /// The target of a column block, and the block's first channel there.
-    fn locate(&self, mut block: usize) -> (Target, usize) {
-        for &target in self.targets {
+    /// Blocks of features of a band.
+    #[inline(always)]
+    fn part(&self, cut: Cut, image: usize, first_row: usize, blocks: Range<usize>) -> Part<'_> {
+        let (window, rows) = (cut.window, cut.grid().image_rows());
+        Part { views: self.views, window, reach: window.reach(), first_image: image, first_row, rows, blocks }
+    }
+
+    /// What a column block takes, and where its results go.
+    fn columns(&self, mut block: usize) -> Columns<'_> {
+        let mut first = 0;
+        for (i, &target) in self.targets.iter().enumerate() {
             let n = target.channels.div_ceil(SIDE);
             if block < n {
-                return (target, block * SIDE);
+                let (channel, size) = (block * SIDE, self.weights.ci * self.weights.co);
+                let n = SIDE.min(target.channels - channel);
+                let (weights, from) = match self.tap_each {
+                    true => (Weights { data: &self.weights.data[i * size..(i + 1) * size], ..self.weights }, channel),
+                    false => (self.weights, first + channel),
+                };
+                return Columns { weights, range: from..from + n, target, channel };
             }
             block -= n;
+            first += target.channels;
         }
         unreachable!("block numbers are below the number of blocks")
+    }
+}
+
+/// Up to 32 columns.
+struct Columns<'a> {
+    weights: Weights<'a>,
+    range: Range<usize>,
+    target: Target,
+    /// Of the target.
+    channel: usize,
+}
+
+/// A step of a column block.
+struct PackStep<'a> {
+    columns: Columns<'a>,
+    window: Window,
+    step: usize,
+    out: &'a mut [bf16],
+}
+
+impl Kernel for PackStep<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let Columns { weights, range, .. } = self.columns;
+        // SAFETY: passed on.
+        unsafe { weights.pack::<L>(self.window, self.step, range, self.out) };
     }
 }
 
 struct Work<'a> {
     convolution: &'a Convolution<'a>,
     cut: Cut,
-    packed: &'a [bf16],
-    /// A panel of each thread.
-    panels: *mut bf16,
+    /// All packed columns, or all panels.
+    ready: &'a [bf16],
+    /// A panel or a packed column block of each thread.
+    own: *mut bf16,
 }
 
-// SAFETY: threads write to panels of their own, and tasks to pixels and channels of their own.
+// SAFETY: threads write to what is their own, and tasks to pixels and channels of their own.
 unsafe impl Sync for Work<'_> {}
 
 /// A band of rows of an image, and some column blocks.
-struct Task<'a> {
+struct BandTask<'a> {
     work: &'a Work<'a>,
     image: usize,
     first_row: usize,
     columns: Range<usize>,
 }
 
-impl Kernel for Task<'_> {
+impl Kernel for BandTask<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        let (cut, convolution) = (self.work.cut, self.work.convolution);
-        let window = cut.window;
+        let Work { convolution, cut, ready, .. } = *self.work;
         let rows = cut.rows.min(cut.height - self.first_row);
         let grid = Grid { rows, ..cut.grid() };
-        // SAFETY: `run` has checked the room of all threads' panels.
-        let panel =
-            unsafe { std::slice::from_raw_parts_mut(self.work.panels.add(own_place() * cut.panel_len()), cut.panel_len()) };
-        let (views, blocks, valid_rows) = (convolution.views, 0..window.blocks(), 0..cut.height);
-        Part { views, window, first_image: self.image, first_row: self.first_row, blocks, valid_rows }.fill(grid, panel);
-        let distances: [usize; MAX_DISTANCES] = std::array::from_fn(|i| grid.distance(i) * SIDE);
-        let (distances, steps) = (&distances[..window.distances()], window.steps());
+        let cut = Cut { rows, ..cut };
+        let panel = self.work.own();
+        convolution.part(cut, self.image, self.first_row, 0..cut.window.blocks()).fill(grid, panel);
         let multiplier = Multiplier::new(convolution.level);
-        // Two, so that the units multiply the next block while one is stored.
-        let mut sums = [Sums([0.0; BLOCK]), Sums([0.0; BLOCK])];
-        for block in self.columns.clone() {
-            let weights = self.work.packed[block * steps * BLOCK..][..steps * BLOCK].as_ptr();
-            let (target, channel) = convolution.locate(block);
-            let tail = Tail {
-                scale: of_block(convolution.scale, channel, 1.0),
-                bias: of_block(convolution.bias, channel, 0.0),
-                relu: convolution.relu,
-            };
-            let blocks = (rows * grid.pitch()).div_ceil(SIDE);
-            for i in 0..=blocks {
-                // SAFETY: the caller has the level; the panel's zeros behind the last position cover what is read past it.
-                unsafe {
-                    if i < blocks {
-                        let start = panel.as_ptr().add(i * BLOCK);
-                        let left = Left { start, distances, count: window.blocks(), pitch: grid.plane() * SIDE };
-                        multiplier.multiply::<L>(&left, weights, sums[i % 2].0.as_mut_ptr(), false);
-                    }
-                    if i > 0 {
-                        self.store::<L>(grid, (i - 1) * SIDE, &sums[(i - 1) % 2], &tail, target, channel);
-                    }
-                }
-            }
+        for block in self.columns {
+            let band = Band { work: self.work, grid, image: self.image, first_row: self.first_row };
+            let packed = &ready[block * cut.block_len()..][..cut.block_len()];
+            // SAFETY: passed on.
+            unsafe { band.multiply::<L>(&multiplier, panel, packed, &convolution.columns(block)) };
         }
     }
 }
 
-impl Task<'_> {
+/// A column block, of all images.
+struct ColumnTask<'a> {
+    work: &'a Work<'a>,
+    block: usize,
+}
+
+impl Kernel for ColumnTask<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let Work { convolution, cut, ready, .. } = *self.work;
+        let (columns, packed) = (convolution.columns(self.block), self.work.own());
+        let (blocks, distances) = (cut.window.blocks(), cut.window.distances());
+        // In the order in which the weights lie.
+        for distance in 0..distances {
+            for block in 0..blocks {
+                let step = block * distances + distance;
+                let out = &mut packed[step * BLOCK..][..BLOCK];
+                // SAFETY: passed on.
+                unsafe { columns.weights.pack::<L>(cut.window, step, columns.range.clone(), out) };
+            }
+        }
+        let multiplier = Multiplier::new(convolution.level);
+        for (image, panel) in ready.chunks_exact(cut.panel_len()).enumerate() {
+            let band = Band { work: self.work, grid: cut.grid(), image, first_row: 0 };
+            // SAFETY: passed on.
+            unsafe { band.multiply::<L>(&multiplier, panel, packed, &columns) };
+        }
+    }
+}
+
+impl Work<'_> {
+    /// What is this thread's own.
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref)]
+    fn own(&self) -> &mut [bf16] {
+        let [_, len] = self.cut.room();
+        // SAFETY: `run` has checked the room of all threads, and no task of a thread begins within another.
+        unsafe { std::slice::from_raw_parts_mut(self.own.add(own_place() * len), len) }
+    }
+}
+
+/// Rows of an image.
+struct Band<'a> {
+    work: &'a Work<'a>,
+    grid: Grid,
+    image: usize,
+    first_row: usize,
+}
+
+impl Band<'_> {
+    /// Multiplies the band's panel by a packed column block.
+    ///
+    /// # Safety
+    /// The CPU has the level of `L`, and this task alone owns the columns of the band's pixels.
+    #[inline(always)]
+    unsafe fn multiply<L: Lanes>(&self, multiplier: &Multiplier, panel: &[bf16], packed: &[bf16], columns: &Columns<'_>) {
+        let Band { grid, .. } = *self;
+        let Work { convolution, cut, .. } = *self.work;
+        let mut distances = [0; MAX_DISTANCES];
+        for (i, distance) in distances[..cut.window.distances()].iter_mut().enumerate() {
+            *distance = grid.distance(i) * SIDE;
+        }
+        let (distances, count, pitch) = (&distances[..cut.window.distances()], cut.window.blocks(), grid.plane() * SIDE);
+        assert!(panel.len() >= grid.panel_len(count) && packed.len() == cut.block_len(), "both sides of a product");
+        let tail = Tail::new(convolution.scale, convolution.bias, convolution.relu, columns.channel);
+        // Two, so that the units multiply the next block while one is stored.
+        let mut sums = [Sums([0.0; BLOCK]), Sums([0.0; BLOCK])];
+        let blocks = (grid.rows * grid.pitch()).div_ceil(SIDE);
+        for i in 0..=blocks {
+            // SAFETY: the caller has the level; the panel's zeros behind the last position cover what is read past it.
+            unsafe {
+                if i < blocks {
+                    let left = Left { start: panel.as_ptr().add(i * BLOCK), count, pitch, distances };
+                    multiplier.multiply::<L>(&left, packed.as_ptr(), sums[i % 2].place(), false);
+                }
+                if i > 0 {
+                    self.store::<L>((i - 1) * SIDE, &sums[(i - 1) % 2], &tail, columns);
+                }
+            }
+        }
+    }
+
     /// Stores those of 32 positions from `first` on that are pixels.
     #[inline(always)]
-    unsafe fn store<L: Lanes>(&self, grid: Grid, first: usize, sums: &Sums, tail: &Tail, target: Target, channel: usize) {
-        let pitch = grid.pitch();
-        let valid = SIDE.min(target.channels - channel);
-        let [image, row, pixel] = target.pitch;
+    unsafe fn store<L: Lanes>(&self, first: usize, sums: &Sums, tail: &Tail, columns: &Columns<'_>) {
+        let Band { grid, image, first_row, .. } = *self;
+        let (pitch, valid) = (grid.pitch(), columns.range.len());
         let (mut y, mut x) = (first / pitch, first % pitch);
         for m in 0..SIDE {
             if y >= grid.rows {
                 return;
             }
             if x < grid.width {
-                let at = self.image * image + (self.first_row + y) * row + x * pixel + channel;
-                assert!(at + valid <= target.len, "a pixel outside its image");
-                // SAFETY: the caller has the level; bounds were just checked, and this task alone owns the pixel's channels.
-                unsafe { store_row::<L>(&sums.0[m * SIDE..], tail, target.start.add(at), valid) };
+                let at = columns.target.place([image, first_row + y, x], columns.channel, valid);
+                // SAFETY: the caller has the level, and this task alone owns the pixel's channels.
+                unsafe { tail.store_row::<L>(&sums.0[m * SIDE..], at, valid) };
             }
             x += 1;
             if x == pitch {
                 (y, x) = (y + 1, 0);
             }
-        }
-    }
-}
-
-/// What happens to the sums of 32 channels.
-struct Tail {
-    scale: [f32; SIDE],
-    bias: [f32; SIDE],
-    relu: bool,
-}
-
-impl Tail {
-    #[inline(always)]
-    unsafe fn apply<L: Lanes>(&self, sums: *const f32, i: usize) -> L {
-        // SAFETY: the caller has the level and 32 sums, with N of them behind the i-th.
-        unsafe {
-            let value = L::load(sums.add(i)).mul_add(L::load(self.scale.as_ptr().add(i)), L::load(self.bias.as_ptr().add(i)));
-            if self.relu { value.relu() } else { value }
-        }
-    }
-}
-
-/// The numbers of 32 channels from `channel` on, `default` where there are none.
-fn of_block(numbers: Option<&[f32]>, channel: usize, default: f32) -> [f32; SIDE] {
-    let mut padded = [default; SIDE];
-    if let Some(numbers) = numbers {
-        let n = SIDE.min(numbers.len() - channel);
-        padded[..n].copy_from_slice(&numbers[channel..channel + n]);
-    }
-    padded
-}
-
-/// Rounds the first `valid` of 32 sums.
-#[inline(always)]
-unsafe fn store_row<L: Lanes>(sums: &[f32], tail: &Tail, at: *mut bf16, valid: usize) {
-    assert!(sums.len() >= SIDE && valid <= SIDE);
-    let mut few = [bf16::ZERO; SIDE];
-    let to = if valid == SIDE { at } else { few.as_mut_ptr() };
-    // SAFETY: the caller has the level and `valid` numbers at `at`.
-    unsafe {
-        for i in (0..SIDE).step_by(2 * L::N) {
-            let first = tail.apply::<L>(sums.as_ptr(), i);
-            let second = tail.apply::<L>(sums.as_ptr(), i + L::N);
-            first.store_two_bf16(second, to.add(i));
-        }
-        if valid < SIDE {
-            std::ptr::copy_nonoverlapping(few.as_ptr(), at, valid);
         }
     }
 }

@@ -16,6 +16,7 @@ mod convolution;
 mod operations;
 mod panel;
 mod product;
+mod target;
 mod weight_grad;
 mod weights;
 

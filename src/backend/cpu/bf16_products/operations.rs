@@ -1,8 +1,9 @@
 //! The operations that multiply matrices, as convolutions of views and gradients of weights.
 
-use super::convolution::{self, Convolution, Target};
+use super::convolution::{self, Convolution};
 use super::panel::{View, Views};
 use super::product::SIDE;
+use super::target::Target;
 use super::weight_grad::{self, WeightGrad};
 use super::weights::{Order, Weights};
 use crate::backend::cpu::Settings;
@@ -74,7 +75,7 @@ fn quarters<'a>(operands: &Operands<'a>, index: usize) -> Views<'a> {
 /// Input 0 as weights.
 fn weights<'a>(operands: &Operands<'a>, order: Order) -> Weights<'a> {
     let [_, _, ci, co] = operands.input_shape(0).0;
-    Weights { data: operands.input_as(0), ci, co, order }
+    Weights { data: operands.input(0), ci, co, order }
 }
 
 fn conv2d(settings: Settings, op: &Conv2d, operands: &mut Operands) {

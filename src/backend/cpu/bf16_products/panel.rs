@@ -114,8 +114,25 @@ impl Window {
         }
     }
 
-    fn pad(self) -> usize {
-        self.kernel / 2
+    /// Rows above and below a pixel, and columns beside it, that the taps lying side by side reach.
+    pub fn reach_beside(self) -> [usize; 2] {
+        let pad = self.kernel / 2;
+        match self.beside {
+            Beside::None => [0, 0],
+            Beside::Row => [0, pad],
+            Beside::All => [pad, pad],
+        }
+    }
+
+    /// The same of the taps that are distances between positions.
+    pub fn reach_apart(self) -> [usize; 2] {
+        let pad = self.kernel / 2;
+        self.reach_beside().map(|beside| pad - beside)
+    }
+
+    /// The same of all taps.
+    pub fn reach(self) -> [usize; 2] {
+        [self.kernel / 2; 2]
     }
 
     /// Features of a position.
@@ -156,12 +173,12 @@ pub struct Grid {
 impl Grid {
     /// Positions from one row to the next.
     pub fn pitch(self) -> usize {
-        if self.window.beside == Beside::None { self.width + 2 * self.window.pad() } else { self.width }
+        self.width + 2 * self.window.reach_apart()[1]
     }
 
     /// Rows of an image, with those above and below.
     pub fn image_rows(self) -> usize {
-        if self.window.beside == Beside::All { self.rows } else { self.rows + 2 * self.window.pad() }
+        self.rows + 2 * self.window.reach_apart()[0]
     }
 
     /// Positions from one image to the next.
@@ -197,14 +214,16 @@ impl Grid {
 /// What of some views is laid into a panel.
 pub struct Part<'a> {
     pub views: Views<'a>,
-    /// The neighbourhood of a position; the grid's own, or a single pixel.
+    /// The features of a position.
     pub window: Window,
+    /// How many rows above and columns beside the part's first pixel the first position is.
+    pub reach: [usize; 2],
     pub first_image: usize,
     pub first_row: usize,
+    /// Rows of the grid that are filled, of each image; zeros in the others, as outside of the images.
+    pub rows: usize,
     /// Blocks of features, counted over the whole.
     pub blocks: Range<usize>,
-    /// Rows of the images that exist; the others count as zeros.
-    pub valid_rows: Range<usize>,
 }
 
 impl Part<'_> {
@@ -223,7 +242,10 @@ impl Part<'_> {
     pub fn begin(&self, grid: Grid, panel: &mut [bf16]) {
         let [n, h, w] = self.views.size();
         assert!(panel.len() >= grid.panel_len(self.blocks.len()), "room for a panel");
-        assert!(self.first_image + grid.images <= n && self.valid_rows.end <= h && grid.width == w, "the part lies in its views");
+        assert!(
+            self.first_image + grid.images <= n && self.first_row + grid.rows <= h && grid.width == w,
+            "the part lies in its views"
+        );
         assert!(self.blocks.end <= self.window.blocks(), "blocks that are there");
         for block in panel.chunks_exact_mut(grid.plane() * SIDE).take(self.blocks.len()) {
             block[grid.positions() * SIDE..].fill(bf16::ZERO);
@@ -251,7 +273,7 @@ impl Part<'_> {
     /// Feature by feature, so that the innermost loop only moves.
     #[inline(always)]
     unsafe fn fill_by<const UNIT: usize>(&self, grid: Grid, row: usize, panel: &mut [bf16]) {
-        let (pad, plane, pitch) = (self.window.pad(), grid.plane(), grid.pitch() * SIDE);
+        let ([above, beside], plane, pitch) = (self.reach, grid.plane(), grid.pitch() * SIDE);
         // Numbers of a block before the row.
         let first = row * pitch;
         let (image, row) = (self.first_image + row / grid.image_rows(), row % grid.image_rows());
@@ -265,10 +287,10 @@ impl Part<'_> {
                 Beside::All => (tap / self.window.kernel, tap % self.window.kernel),
                 _ => (0, tap),
             };
-            let y = (self.first_row + row + r).wrapping_sub(pad);
-            // Columns whose pixel lies in the image: pixel x is that of column x + pad - s.
-            let columns = match self.valid_rows.contains(&y) {
-                true => pad.saturating_sub(s)..(grid.width + pad - s).min(grid.pitch()),
+            let y = (self.first_row + row + r).wrapping_sub(above);
+            // Columns whose pixel lies in the image: pixel x is that of column x + beside - s.
+            let columns = match row < self.rows && y < self.views.size[1] {
+                true => beside.saturating_sub(s)..(grid.width + beside - s).min(grid.pitch()),
                 false => 0..0,
             };
             for view in self.views.list.iter().flatten() {
@@ -280,7 +302,7 @@ impl Part<'_> {
                         let from = if columns.is_empty() {
                             0
                         } else {
-                            image * image_pitch + y * row_pitch + (columns.start + s - pad) * pixel_pitch + channel
+                            image * image_pitch + y * row_pitch + (columns.start + s - beside) * pixel_pitch + channel
                         };
                         // SAFETY: the row lies in the panel, and valid pixels in their view, whose last one was checked; a unit
                         // divides both the channels and a block.

@@ -21,12 +21,26 @@ pub const BLOCK: usize = SIDE * SIDE;
 #[repr(C, align(64))]
 pub struct Sums(pub [f32; BLOCK]);
 
-/// The left side of a product: step (i, j) starts `distances[i] + j pitch` numbers behind `start`, and steps go by j first.
+impl Sums {
+    pub fn place(&mut self) -> Place {
+        Place { start: self.0.as_mut_ptr(), pitch: SIDE }
+    }
+}
+
+/// Where a block of sums lies: its rows begin `pitch` numbers apart.
+#[derive(Clone, Copy)]
+pub struct Place {
+    pub start: *mut f32,
+    pub pitch: usize,
+}
+
+/// The left side of a product: step (i, j) starts `i pitch + distances[j]` numbers behind `start`, and steps go by j first: what all
+/// distances of a block of features read is little, and stays in the level-1 cache.
 pub struct Left<'a> {
     pub start: *const bf16,
-    pub distances: &'a [usize],
     pub count: usize,
     pub pitch: usize,
+    pub distances: &'a [usize],
 }
 
 /// The units that multiply, set up for this thread while it lives.
@@ -47,13 +61,13 @@ impl Multiplier {
         Multiplier { amx, _thread: PhantomData }
     }
 
-    /// Adds the products of all of `left`'s steps to `c`, or to 0. Step i of the right side starts at `right + i BLOCK`.
+    /// Adds the products of all of `left`'s steps to the block at `c`, or to 0. Step i of the right side starts at `right + i BLOCK`.
     ///
     /// # Safety
-    /// The CPU has the level of `L`; both sides have all of their steps; `c` has BLOCK floats. Blocks are fast where they begin a cache
-    /// line.
+    /// The CPU has the level of `L`; both sides have all of their steps; `c` has 32 rows of 32 floats. Rows are fast where they begin
+    /// a cache line.
     #[inline(always)]
-    pub unsafe fn multiply<L: Lanes>(&self, left: &Left<'_>, right: *const bf16, c: *mut f32, add: bool) {
+    pub unsafe fn multiply<L: Lanes>(&self, left: &Left<'_>, right: *const bf16, c: Place, add: bool) {
         // SAFETY: passed on; tiles were configured where they are used.
         unsafe {
             match self.amx {
@@ -77,28 +91,28 @@ impl Drop for Multiplier {
 const ROWS: usize = 4;
 
 #[inline(always)]
-unsafe fn multiply_widened<L: Lanes>(left: &Left<'_>, right: *const bf16, c: *mut f32, add: bool) {
+unsafe fn multiply_widened<L: Lanes>(left: &Left<'_>, right: *const bf16, c: Place, add: bool) {
     for column in (0..SIDE).step_by(L::N) {
         for row in (0..SIDE).step_by(ROWS) {
             // SAFETY: rows, columns and steps lie in what the caller has promised.
             unsafe {
-                let at = c.add(row * SIDE + column);
+                let at = c.start.add(row * c.pitch + column);
                 let mut sums = [L::splat(0.0); ROWS];
                 if add {
                     for (m, sum) in sums.iter_mut().enumerate() {
-                        *sum = L::load(at.add(m * SIDE));
+                        *sum = L::load(at.add(m * c.pitch));
                     }
                 }
                 let mut right = right.add(2 * column);
-                for &distance in left.distances {
-                    for j in 0..left.count {
-                        let left = left.start.add(distance + j * left.pitch + row * SIDE);
+                for i in 0..left.count {
+                    for &distance in left.distances {
+                        let left = left.start.add(i * left.pitch + distance + row * SIDE);
                         add_step::<L>(left, right, &mut sums);
                         right = right.add(BLOCK);
                     }
                 }
                 for (m, sum) in sums.iter().enumerate() {
-                    sum.store(at.add(m * SIDE));
+                    sum.store(at.add(m * c.pitch));
                 }
             }
         }
@@ -124,7 +138,7 @@ unsafe fn add_step<L: Lanes>(left: *const bf16, right: *const bf16, sums: &mut [
 /// inline assembly, since Rust has its intrinsics in nightly builds only.
 #[cfg(target_arch = "x86_64")]
 mod amx {
-    use super::{BLOCK, Left};
+    use super::{BLOCK, Left, Place};
     use half::bf16;
     use std::arch::asm;
 
@@ -157,20 +171,23 @@ mod amx {
     }
 
     /// Tiles 0 to 3 are the sums (rows 0 to 15 and columns 0 to 15, then columns from 16, then the same of rows from 16), 4 and 5 the
-    /// left side, 6 and 7 the right one. Rows of sums and pairs of rows of the right side are 128 bytes apart, rows of the left side 64.
+    /// left side, 6 and 7 the right one. Rows of the left side are 64 bytes apart, pairs of rows of the right side 128.
     #[inline(always)]
-    pub unsafe fn multiply(left: &Left<'_>, right: *const bf16, c: *mut f32, add: bool) {
+    pub unsafe fn multiply(left: &Left<'_>, right: *const bf16, c: Place, add: bool) {
         assert!(!left.distances.is_empty() && left.count > 0, "a product of some steps");
         let distances = left.distances.as_ptr_range();
-        // SAFETY: the caller has promised the blocks; the loops run over all distances and `count` steps at each.
+        // SAFETY: the caller has promised the blocks; the loops run over `count` blocks and all distances of each.
         unsafe {
             asm!(
                 "test {add}, {add}",
                 "jz 2f",
-                "tileloadd tmm0, [{c} + {row}]",
-                "tileloadd tmm1, [{c} + {row} + 64]",
-                "tileloadd tmm2, [{c} + {row} + 2048]",
-                "tileloadd tmm3, [{c} + {row} + 2112]",
+                "mov {a}, {c_row}",
+                "shl {a}, 4",
+                "add {a}, {c}",
+                "tileloadd tmm0, [{c} + {c_row}]",
+                "tileloadd tmm1, [{c} + {c_row} + 64]",
+                "tileloadd tmm2, [{a} + {c_row}]",
+                "tileloadd tmm3, [{a} + {c_row} + 64]",
                 "jmp 3f",
                 "2:",
                 "tilezero tmm0",
@@ -178,40 +195,43 @@ mod amx {
                 "tilezero tmm2",
                 "tilezero tmm3",
                 "3:",
+                "mov {distance}, {begin}",
+                "4:",
                 "mov {a}, [{distance}]",
                 "lea {a}, [{start} + 2*{a}]",
-                "mov {j}, {count}",
-                "4:",
-                "tileloadd tmm4, [{a} + {a_row}]",
-                "tileloadd tmm6, [{b} + {row}]",
+                "tileloadd tmm4, [{a} + {row}]",
+                "tileloadd tmm6, [{b} + 2*{row}]",
                 "tdpbf16ps tmm0, tmm4, tmm6",
-                "tileloadd tmm7, [{b} + {row} + 64]",
+                "tileloadd tmm7, [{b} + 2*{row} + 64]",
                 "tdpbf16ps tmm1, tmm4, tmm7",
-                "tileloadd tmm5, [{a} + {a_row} + 1024]",
+                "tileloadd tmm5, [{a} + {row} + 1024]",
                 "tdpbf16ps tmm2, tmm5, tmm6",
                 "tdpbf16ps tmm3, tmm5, tmm7",
-                "add {a}, {pitch}",
                 "add {b}, {block}",
-                "dec {j}",
-                "jnz 4b",
                 "add {distance}, 8",
                 "cmp {distance}, {end}",
-                "jne 3b",
-                "tilestored [{c} + {row}], tmm0",
-                "tilestored [{c} + {row} + 64], tmm1",
-                "tilestored [{c} + {row} + 2048], tmm2",
-                "tilestored [{c} + {row} + 2112], tmm3",
+                "jne 4b",
+                "add {start}, {pitch}",
+                "dec {count}",
+                "jnz 3b",
+                "mov {a}, {c_row}",
+                "shl {a}, 4",
+                "add {a}, {c}",
+                "tilestored [{c} + {c_row}], tmm0",
+                "tilestored [{c} + {c_row} + 64], tmm1",
+                "tilestored [{a} + {c_row}], tmm2",
+                "tilestored [{a} + {c_row} + 64], tmm3",
                 add = in(reg) usize::from(add),
-                c = in(reg) c,
-                row = in(reg) 128usize,
-                distance = inout(reg) distances.start => _,
+                c = in(reg) c.start,
+                c_row = in(reg) c.pitch * size_of::<f32>(),
+                row = in(reg) 64usize,
+                distance = out(reg) _,
+                begin = in(reg) distances.start,
                 end = in(reg) distances.end,
-                start = in(reg) left.start,
+                start = inout(reg) left.start => _,
                 a = out(reg) _,
-                a_row = in(reg) 64usize,
                 pitch = in(reg) left.pitch * size_of::<bf16>(),
-                count = in(reg) left.count,
-                j = out(reg) _,
+                count = inout(reg) left.count => _,
                 b = inout(reg) right => _,
                 block = const BLOCK * size_of::<bf16>(),
                 out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
@@ -225,14 +245,14 @@ mod amx {
 /// No level of this processor has it.
 #[cfg(not(target_arch = "x86_64"))]
 mod amx {
-    use super::Left;
+    use super::{Left, Place};
     use half::bf16;
 
     pub unsafe fn configure() {}
 
     pub unsafe fn release() {}
 
-    pub unsafe fn multiply(_left: &Left<'_>, _right: *const bf16, _c: *mut f32, _add: bool) {
+    pub unsafe fn multiply(_left: &Left<'_>, _right: *const bf16, _c: Place, _add: bool) {
         unreachable!("AMX on a processor without it")
     }
 }

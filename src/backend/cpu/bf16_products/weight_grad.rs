@@ -1,19 +1,21 @@
 //! Gradients of weights: sums over pixels of outer products.
 //!
 //! ```text
-//! dw[tap, ci, co] = sum over p of  dy[p, co] x[p shifted by tap, ci]
+//! dw[tap, ci, co] = sum over p of  x[p, ci] dy[p - tap, co]
 //! ```
 //!
-//! Positions are what is summed over here, so that the left side is dy transposed, `[block of co][step][32 co][32 positions]`, and the
-//! right side x with its positions by twos, `[block of features][pair][32][2]`. A tap shifts x by whole positions: by an odd number
-//! of them, pairs begin at odd positions, of which there is a second copy. Between rows dy is 0 and x is whatever stands there, so that
-//! a value of x that is not finite spoils taps that do not see it. Tasks are chunks of bands of rows, where few weights make that
-//! cheap, times groups of channels of both sides; each leaves partial sums, which are added in the chunks' order.
+//! Positions are what is summed over here, so that the left side is x transposed, `[block of features][step][32 features][32 positions]`,
+//! and the right side dy with its positions by twos, `[block of co][pair][32][2]`; sums then are rows of dw, and go where those lie. A
+//! tap shifts dy by whole positions: by an odd number of them, pairs begin at odd positions, of which there is a second copy. Between
+//! rows x is 0 and dy is whatever stands there, so that a value of dy that is not finite spoils taps that do not see it. Tasks are chunks
+//! of bands of rows, where few weights make that cheap, times groups of channels of both sides. The first chunk leaves its sums in
+//! dw, the others beside it, from where they are added in the chunks' order.
 
+use super::super::map::{self, Elements, Out, load};
 use super::super::pool::own_place;
 use super::super::simd::{Kernel, Lanes, Level, dispatch};
 use super::panel::{Grid, Part, Views, Window};
-use super::product::{BLOCK, Left, Multiplier, SIDE, Sums};
+use super::product::{BLOCK, Left, Multiplier, Place, SIDE, Sums};
 use half::bf16;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -42,7 +44,9 @@ struct Cut {
     window: Window,
     /// Images, rows, columns.
     size: [usize; 3],
-    /// Blocks of dy's and of x's features.
+    /// Features of dy.
+    features_dy: usize,
+    /// Blocks of x's and of dy's features.
     blocks: [usize; 2],
     /// Of these, those of a task.
     group: [usize; 2],
@@ -55,9 +59,9 @@ struct Cut {
 impl Cut {
     fn new(kernel: usize, features: usize, features_dy: usize, size: [usize; 3]) -> Cut {
         let window = Window::new(kernel, features);
-        let blocks = [features_dy.div_ceil(SIDE), window.blocks()];
-        let mut cut = Cut { window, size, blocks, group: blocks, band: [1, 1], chunk: 1 };
-        let most_chunks = (PARTIAL_BYTES / (cut.partial_len() * size_of::<f32>())).clamp(1, 2 * TASKS);
+        let blocks = [window.blocks(), features_dy.div_ceil(SIDE)];
+        let mut cut = Cut { window, size, features_dy, blocks, group: blocks, band: [1, 1], chunk: 1 };
+        let most_chunks = (PARTIAL_BYTES / (cut.len() * size_of::<f32>())).clamp(1, 2 * TASKS);
         while cut.groups()[0] * cut.groups()[1] * most_chunks < TASKS && cut.group != [1, 1] {
             let wider = usize::from(cut.group[1] > cut.group[0]);
             cut.group[wider] = cut.group[wider].div_ceil(2);
@@ -70,7 +74,7 @@ impl Cut {
 
     fn band(self) -> [usize; 2] {
         let [images, height, width] = self.size;
-        // A panel of either side, and its rearranged form: one of dy, two of x.
+        // A panel of either side, and its rearranged form: one of x, two of dy.
         let bytes = SIDE * size_of::<bf16>() * (2 * self.group[0] + 3 * self.group[1]);
         let most = (BAND_BYTES / bytes).max(SIDE);
         let one = Grid { window: self.window, width, rows: height, images: 1 };
@@ -98,9 +102,14 @@ impl Cut {
         [0, 1].map(|side| self.blocks[side].div_ceil(self.group[side]))
     }
 
-    /// Sums of a chunk: `[block of dy][block of x][distance][32 co][32 features]`.
-    fn partial_len(self) -> usize {
-        self.blocks[0] * self.blocks[1] * self.window.distances() * BLOCK
+    /// Rows of dw: features of all taps of x.
+    fn rows(self) -> usize {
+        self.window.distances() * self.window.expanded()
+    }
+
+    /// Numbers of dw.
+    fn len(self) -> usize {
+        self.rows() * self.features_dy
     }
 
     /// Steps of a band's products.
@@ -108,7 +117,7 @@ impl Cut {
         ((grid.images - 1) * grid.image_pitch() + grid.rows * grid.pitch()).div_ceil(SIDE)
     }
 
-    /// Numbers of: a panel of either side, dy transposed, one of the two copies of x by pairs.
+    /// Numbers of: a panel of either side, x transposed, one of the two copies of dy by pairs.
     fn scratch(self) -> [usize; 3] {
         let grid = self.grid();
         let panel = grid.panel_len(self.group[0].max(self.group[1]));
@@ -119,12 +128,17 @@ impl Cut {
         let [panel, left, right] = self.scratch();
         panel + left + 2 * right
     }
+
+    /// Numbers that the first chunk's sums, which lie in dw, leave to the others.
+    fn partials_len(self) -> usize {
+        (self.chunks() - 1) * self.len()
+    }
 }
 
 /// Bytes of the workspace of a gradient over images of `size` (images, rows, columns), `features` of x and `features_dy` of dy.
 pub fn workspace(threads: usize, kernel: usize, features: usize, features_dy: usize, size: [usize; 3]) -> usize {
     let cut = Cut::new(kernel, features, features_dy, size);
-    cut.chunks() * cut.partial_len() * size_of::<f32>() + threads * cut.scratch_len() * size_of::<bf16>()
+    cut.partials_len().next_multiple_of(BLOCK) * size_of::<f32>() + threads * cut.scratch_len() * size_of::<bf16>()
 }
 
 impl WeightGrad<'_> {
@@ -132,90 +146,47 @@ impl WeightGrad<'_> {
     pub fn run(&self, dw: &mut [f32], workspace: &mut [f32]) {
         let cut = Cut::new(self.kernel, self.x.features(), self.dy.features(), self.x.size());
         assert_eq!(self.x.size(), self.dy.size(), "images of one size");
-        let (partials, rest) = workspace.split_at_mut(cut.chunks() * cut.partial_len());
+        assert_eq!(dw.len(), cut.len(), "weights of all taps");
+        let (partials, rest) = workspace.split_at_mut(cut.partials_len().next_multiple_of(BLOCK));
         let scratch: &mut [bf16] = bytemuck::cast_slice_mut(rest);
         assert!(scratch.len() >= rayon::current_num_threads() * cut.scratch_len(), "the workspace of a gradient");
-        let work = Work { gradient: self, cut, partials: partials.as_mut_ptr(), scratch: scratch.as_mut_ptr() };
-        let [groups_dy, groups_x] = cut.groups();
-        (0..cut.chunks() * groups_dy * groups_x).into_par_iter().for_each(|task| {
-            let (group, chunk) = (task % (groups_dy * groups_x), task / (groups_dy * groups_x));
-            let blocks = [group / groups_x, group % groups_x];
+        let work =
+            Work { gradient: self, cut, dw: dw.as_mut_ptr(), partials: partials.as_mut_ptr(), scratch: scratch.as_mut_ptr() };
+        let [groups_x, groups_dy] = cut.groups();
+        (0..cut.chunks() * groups_x * groups_dy).into_par_iter().for_each(|task| {
+            let (group, chunk) = (task % (groups_x * groups_dy), task / (groups_x * groups_dy));
+            let groups = [group / groups_dy, group % groups_dy];
             let blocks = [0, 1].map(|side| {
-                let first = blocks[side] * cut.group[side];
+                let first = groups[side] * cut.group[side];
                 first..(first + cut.group[side]).min(cut.blocks[side])
             });
             dispatch(self.level, Task { work: &work, chunk, blocks });
         });
-        self.add_chunks(cut, partials, dw);
-    }
-
-    /// Adds the chunks in order, and turns blocks of `[co][feature]` into rows of dw.
-    fn add_chunks(&self, cut: Cut, partials: &[f32], dw: &mut [f32]) {
-        let taps_of_dy = self.dy.features() / self.co;
-        let taps = cut.window.kernel * cut.window.kernel * taps_of_dy;
-        assert_eq!(dw.len(), taps * self.x.features() * self.co, "weights of all taps");
-        let rows = Rows { gradient: self, cut, partials, dw: dw.as_mut_ptr() };
-        let blocks = cut.blocks[0] * cut.blocks[1] * cut.window.distances();
-        (0..blocks).into_par_iter().for_each(|block| dispatch(self.level, RowsOfBlock { rows: &rows, block }));
-    }
-}
-
-/// dw, to which each block of sums writes places of its own.
-struct Rows<'a> {
-    gradient: &'a WeightGrad<'a>,
-    cut: Cut,
-    partials: &'a [f32],
-    dw: *mut f32,
-}
-
-// SAFETY: as said above.
-unsafe impl Sync for Rows<'_> {}
-
-struct RowsOfBlock<'a> {
-    rows: &'a Rows<'a>,
-    block: usize,
-}
-
-impl Kernel for RowsOfBlock<'_> {
-    #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
-        let Rows { gradient, cut, partials, dw } = *self.rows;
-        let (window, co, ci) = (cut.window, gradient.co, gradient.x.features());
-        let mut sums = Sums([0.0; BLOCK]);
-        let mut turned = Sums([0.0; BLOCK]);
-        // SAFETY: the caller has the level; vectors lie in blocks, which are N times some vectors long.
-        unsafe {
-            for chunk in partials.chunks_exact(cut.partial_len()) {
-                let chunk = chunk[self.block * BLOCK..][..BLOCK].as_ptr();
-                for i in (0..BLOCK).step_by(L::N) {
-                    let sum = sums.0.as_mut_ptr().add(i);
-                    L::load(sum).add(L::load(chunk.add(i))).store(sum);
-                }
-            }
-            for quarter in 0..4 {
-                let (row, column) = (quarter / 2 * 16, quarter % 2 * 16);
-                let from = sums.0.as_ptr().add(row * SIDE + column);
-                let to = turned.0.as_mut_ptr().add(column * SIDE + row);
-                L::transpose_words(from.cast(), SIDE, to.cast(), SIDE);
-            }
+        if cut.chunks() > 1 {
+            let len = cut.len();
+            let chunks = AddChunks { dw: Out::new(dw, len), partials: &partials[..cut.partials_len()], len };
+            map::flat(self.level, &chunks, len);
         }
-        let distance = self.block % window.distances();
-        let block_x = self.block / window.distances() % cut.blocks[1];
-        let block_dy = self.block / window.distances() / cut.blocks[1];
-        for lane in 0..SIDE.min(window.expanded() - block_x * SIDE) {
-            let (tap_x, feature) = window.source(distance, block_x * SIDE + lane);
-            // Columns of the block can belong to two taps of dy.
-            let mut column = block_dy * SIDE;
-            let end = (column + SIDE).min(gradient.dy.features());
-            while column < end {
-                let (tap_dy, from) = (column / co, column % co);
-                let n = (co - from).min(end - column);
-                let at = ((tap_x + tap_dy) * ci + feature) * co + from;
-                let from = &turned.0[lane * SIDE + column - block_dy * SIDE..][..n];
-                // SAFETY: the place lies in dw, whose length was checked, and belongs to this block alone.
-                unsafe { std::slice::from_raw_parts_mut(dw.add(at), n) }.copy_from_slice(from);
-                column += n;
+    }
+}
+
+/// Adds the other chunks' sums to those of the first, in order.
+struct AddChunks<'a> {
+    dw: Out<f32>,
+    partials: &'a [f32],
+    len: usize,
+}
+
+impl Elements for AddChunks<'_> {
+    #[inline(always)]
+    unsafe fn at<L: Lanes>(&self, at: usize, _channel: usize) {
+        // SAFETY: passed on; every chunk has as many numbers as dw.
+        unsafe {
+            let mut sum = self.dw.load::<L>(at);
+            for chunk in 0..self.partials.len() / self.len {
+                sum = sum.add(load(self.partials, chunk * self.len + at));
             }
+            self.dw.store(at, sum);
         }
     }
 }
@@ -223,18 +194,21 @@ impl Kernel for RowsOfBlock<'_> {
 struct Work<'a> {
     gradient: &'a WeightGrad<'a>,
     cut: Cut,
+    dw: *mut f32,
+    /// Sums of the chunks behind the first.
     partials: *mut f32,
     /// Of each thread.
     scratch: *mut bf16,
 }
 
-// SAFETY: threads write to scratch of their own, and tasks to partial sums of their own.
+// SAFETY: threads write to scratch of their own, and tasks to sums of their own.
 unsafe impl Sync for Work<'_> {}
 
 /// Some bands, and some blocks of both sides.
 struct Task<'a> {
     work: &'a Work<'a>,
     chunk: usize,
+    /// Of x's and of dy's features.
     blocks: [Range<usize>; 2],
 }
 
@@ -257,7 +231,7 @@ impl Kernel for Task<'_> {
 impl Task<'_> {
     #[inline(always)]
     unsafe fn add_band<L: Lanes>(&self, multiplier: &Multiplier, band: usize, first: bool, scratch: &mut [bf16]) {
-        let Work { gradient, cut, partials, .. } = *self.work;
+        let Work { gradient, cut, .. } = *self.work;
         let [images, height, _] = cut.size;
         let bands_of_image = height.div_ceil(cut.band[1]);
         let (first_image, first_row) = (band / bands_of_image * cut.band[0], band % bands_of_image * cut.band[1]);
@@ -267,31 +241,68 @@ impl Task<'_> {
         let [panel_len, left_len, right_len] = cut.scratch();
         let (panel, rest) = scratch.split_at_mut(panel_len);
         let (left, right) = rest.split_at_mut(left_len);
-        let [blocks_dy, blocks_x] = self.blocks.clone();
+        let [blocks_x, blocks_dy] = self.blocks.clone();
 
-        let (views, window, valid_rows) = (gradient.dy, Window::new(1, gradient.dy.features()), first_row..first_row + grid.rows);
-        let part = Part { views, window, first_image, first_row, blocks: blocks_dy.clone(), valid_rows };
+        let (window, reach) = (cut.window, cut.window.reach_beside());
+        let (views, rows, blocks) = (gradient.x, grid.rows, blocks_x.clone());
         // SAFETY: the caller has the level.
-        unsafe { transpose_part::<L>(&part, grid, panel, left, steps) };
-        let (views, window, valid_rows) = (gradient.x, cut.window, 0..height);
-        let part = Part { views, window, first_image, first_row, blocks: blocks_x.clone(), valid_rows };
+        unsafe {
+            transpose_part::<L>(&Part { views, window, reach, first_image, first_row, rows, blocks }, grid, panel, left, steps)
+        };
+        let (window, reach) = (Window::new(1, cut.features_dy), cut.window.reach_apart());
+        let (views, rows, blocks) = (gradient.dy, grid.image_rows(), blocks_dy.clone());
+        let part = Part { views, window, reach, first_image, first_row, rows, blocks };
         // SAFETY: the caller has the level.
         unsafe { pair_part::<L>(&part, grid, panel, right.split_at_mut(right_len).into()) };
 
-        for (i, block_dy) in blocks_dy.enumerate() {
-            for (j, block_x) in blocks_x.clone().enumerate() {
-                for distance in 0..window.distances() {
-                    let block = (block_dy * cut.blocks[1] + block_x) * window.distances() + distance;
-                    let shift = grid.distance(distance);
+        let distances = cut.window.distances();
+        for (i, block_x) in blocks_x.enumerate() {
+            let start = left[i * steps * BLOCK..][..steps * BLOCK].as_ptr();
+            let left = Left { start, count: steps, pitch: BLOCK, distances: &[0] };
+            for (j, block_dy) in blocks_dy.clone().enumerate() {
+                for tap in 0..distances {
+                    // x shifted by a tap meets dy as dy shifted the other way meets x.
+                    let shift = grid.distance(distances - 1 - tap);
                     let from = shift % 2 * right_len + j * grid.plane() * SIDE + shift / 2 * 2 * SIDE;
                     assert!(from + steps * BLOCK <= 2 * right_len, "pairs behind the last position");
-                    // SAFETY: the caller has the level; both sides have `steps` steps, and the block of sums is this task's own.
+                    // SAFETY: the caller has the level; both sides have `steps` steps.
                     unsafe {
-                        let sums = partials.add(self.chunk * cut.partial_len() + block * BLOCK);
-                        let start = left.as_ptr().add(i * steps * BLOCK);
-                        let left = Left { start, distances: &[0], count: steps, pitch: BLOCK };
-                        multiplier.multiply::<L>(&left, right.as_ptr().add(from), sums, !first);
-                    }
+                        self.add_product::<L>(multiplier, &left, right.as_ptr().add(from), [tap, block_x, block_dy], first)
+                    };
+                }
+            }
+        }
+    }
+
+    /// Adds a product to its block of this chunk's sums, or begins them with it.
+    #[inline(always)]
+    unsafe fn add_product<L: Lanes>(
+        &self,
+        multiplier: &Multiplier,
+        left: &Left<'_>,
+        right: *const bf16,
+        [tap, block_x, block_dy]: [usize; 3],
+        first: bool,
+    ) {
+        let Work { gradient, cut, dw, partials, .. } = *self.work;
+        let (expanded, co) = (cut.window.expanded(), gradient.co);
+        let (row, column) = (block_x * SIDE, block_dy * SIDE);
+        let rows = SIDE.min(expanded - row);
+        // SAFETY: rows and columns of a chunk are all in it, and those of this block are this task's own.
+        unsafe {
+            let chunk = if self.chunk == 0 { dw } else { partials.add((self.chunk - 1) * cut.len()) };
+            // Columns of a block can belong to two taps of dy, whose rows follow all of one another.
+            let at = |column: usize| chunk.add((column / co * cut.rows() + tap * expanded + row) * co + column % co);
+            if rows == SIDE && column % co + SIDE <= co {
+                let place = Place { start: at(column), pitch: co };
+                return multiplier.multiply::<L>(left, right, place, !first);
+            }
+            let mut sums = Sums([0.0; BLOCK]);
+            multiplier.multiply::<L>(left, right, sums.place(), false);
+            for n in 0..SIDE.min(cut.features_dy - column) {
+                for m in 0..rows {
+                    let (to, sum) = (at(column + n).add(m * co), sums.0[m * SIDE + n]);
+                    to.write(if first { sum } else { to.read() + sum });
                 }
             }
         }

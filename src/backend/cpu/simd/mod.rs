@@ -151,6 +151,19 @@ pub unsafe trait Lanes: Copy {
             }
         }
     }
+    /// `out[2 i]` is `a[i]`, and `out[2 i + 1]` is `b[i]`, for 32 numbers, rounded as by [`Lanes::store_two_bf16`].
+    #[inline(always)]
+    unsafe fn interleave_rounded(a: *const f32, b: *const f32, out: *mut bf16) {
+        // SAFETY: the caller has 32 numbers at `a` and `b`, and 64 at `out`.
+        unsafe {
+            let mut rows = [bf16::ZERO; 64];
+            for i in (0..32).step_by(2 * Self::N) {
+                Self::load(a.add(i)).store_two_bf16(Self::load(a.add(i + Self::N)), rows.as_mut_ptr().add(i));
+                Self::load(b.add(i)).store_two_bf16(Self::load(b.add(i + Self::N)), rows.as_mut_ptr().add(32 + i));
+            }
+            Self::interleave(rows.as_ptr(), rows.as_ptr().add(32), out);
+        }
+    }
     /// `out[j pitch_out + i] = from[i pitch + j]` for 16 x 16 words of 32 bits, at any alignment.
     #[inline(always)]
     unsafe fn transpose_words(from: *const u32, pitch: usize, out: *mut u32, pitch_out: usize) {

@@ -203,6 +203,23 @@ unsafe impl<const BF16: bool> Lanes for F32x16<BF16> {
         }
     }
     #[inline(always)]
+    unsafe fn interleave_rounded(a: *const f32, b: *const f32, out: *mut bf16) {
+        for half in 0..2 {
+            let (a, b) = (_mm512_loadu_ps(a.add(16 * half)), _mm512_loadu_ps(b.add(16 * half)));
+            let words = if BF16 {
+                std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(b, a))
+            } else {
+                let mut both = [bf16::ZERO; 32];
+                F32x16::<BF16>(a).store_bf16(both.as_mut_ptr());
+                F32x16::<BF16>(b).store_bf16(both.as_mut_ptr().add(16));
+                _mm512_loadu_si512(both.as_ptr().cast())
+            };
+            let a = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(words));
+            let b = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64::<1>(words));
+            _mm512_storeu_si512(out.add(32 * half).cast(), _mm512_or_si512(a, _mm512_slli_epi32::<16>(b)));
+        }
+    }
+    #[inline(always)]
     unsafe fn transpose_words(from: *const u32, pitch: usize, out: *mut u32, pitch_out: usize) {
         let mut rows = [_mm512_setzero_si512(); 16];
         for (i, row) in rows.iter_mut().enumerate() {
