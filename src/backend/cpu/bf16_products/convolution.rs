@@ -331,25 +331,23 @@ impl Band<'_> {
         }
     }
 
-    /// Stores those of 32 positions from `first` on that are pixels.
+    /// Stores those of 32 positions from `first` on that are pixels, row by row.
     #[inline(always)]
     unsafe fn store<L: Lanes>(&self, first: usize, sums: &Sums, tail: &Tail, columns: &Columns<'_>) {
         let Band { grid, image, first_row, .. } = *self;
-        let (pitch, valid) = (grid.pitch(), columns.range.len());
-        let (mut y, mut x) = (first / pitch, first % pitch);
-        for m in 0..SIDE {
+        let mut m = 0;
+        while m < SIDE {
+            let (y, x) = ((first + m) / grid.pitch(), (first + m) % grid.pitch());
             if y >= grid.rows {
                 return;
             }
-            if x < grid.width {
-                let at = columns.target.place([image, first_row + y, x], columns.channel, valid);
-                // SAFETY: the caller has the level, and this task alone owns the pixel's channels.
-                unsafe { tail.store_row::<L>(&sums.0[m * SIDE..], at, valid) };
+            let n = grid.width.saturating_sub(x).min(SIDE - m);
+            if n > 0 {
+                let pixels = columns.target.pixels([image, first_row + y, x], n, columns.channel, columns.range.len());
+                // SAFETY: the caller has the level, and this task alone owns the pixels' channels.
+                unsafe { tail.store::<L>(&sums.0[m * SIDE..][..n * SIDE], pixels) };
             }
-            x += 1;
-            if x == pitch {
-                (y, x) = (y + 1, 0);
-            }
+            m += grid.pitch() - x;
         }
     }
 }

@@ -37,14 +37,21 @@ impl Target {
         Target { start: unsafe { self.start.add(offset) }, len: self.len - offset, pitch: [image, 2 * row, 2 * pixel], ..self }
     }
 
-    /// Where `n` channels from `channel` on of a pixel (image, row, column) lie.
+    /// `n` channels from `channel` on of `count` pixels of a row, from `pixel` (image, row, column) on.
     #[inline(always)]
-    pub fn place(&self, pixel: [usize; 3], channel: usize, n: usize) -> *mut bf16 {
-        let at = (0..3).map(|i| pixel[i] * self.pitch[i]).sum::<usize>() + channel;
-        assert!(at + n <= self.len, "a pixel outside its image");
+    pub fn pixels(&self, pixel: [usize; 3], count: usize, channel: usize, n: usize) -> Pixels {
+        let at = pixel[0] * self.pitch[0] + pixel[1] * self.pitch[1] + pixel[2] * self.pitch[2] + channel;
+        assert!(count > 0 && n <= SIDE && at + (count - 1) * self.pitch[2] + n <= self.len, "pixels outside their image");
         // SAFETY: the place was just checked.
-        unsafe { self.start.add(at) }
+        Pixels { start: unsafe { self.start.add(at) }, pitch: self.pitch[2], n }
     }
+}
+
+/// Up to 32 channels of some pixels that lie `pitch` numbers apart.
+pub struct Pixels {
+    start: *mut bf16,
+    pitch: usize,
+    n: usize,
 }
 
 // SAFETY: an address alone, to be written to by one task a place.
@@ -65,34 +72,37 @@ impl Tail {
         Tail { scale: of_block(scale, channel, 1.0), bias: of_block(bias, channel, 0.0), relu }
     }
 
-    /// Rounds the first `valid` of 32 sums.
+    /// Rounds and stores 32 sums a pixel.
     ///
     /// # Safety
-    /// The CPU has the level of `L`, and there are `valid` numbers at `at`.
+    /// The CPU has the level of `L`, `pixels` has a pixel for every 32 sums, and nobody else writes to its channels.
     #[inline(always)]
-    pub unsafe fn store_row<L: Lanes>(&self, sums: &[f32], at: *mut bf16, valid: usize) {
-        assert!(sums.len() >= SIDE && valid <= SIDE);
+    pub unsafe fn store<L: Lanes>(&self, sums: &[f32], pixels: Pixels) {
+        let Pixels { start, pitch, n } = pixels;
         let mut few = [bf16::ZERO; SIDE];
-        let to = if valid == SIDE { at } else { few.as_mut_ptr() };
-        // SAFETY: the caller has the level and `valid` numbers at `at`.
+        // SAFETY: passed on.
         unsafe {
             for i in (0..SIDE).step_by(2 * L::N) {
-                let first = self.apply::<L>(sums.as_ptr(), i);
-                let second = self.apply::<L>(sums.as_ptr(), i + L::N);
-                first.store_two_bf16(second, to.add(i));
+                let (scale, bias) = (self.scale.as_ptr().add(i), self.bias.as_ptr().add(i));
+                let scale = [L::load(scale), L::load(scale.add(L::N))];
+                let bias = [L::load(bias), L::load(bias.add(L::N))];
+                let is_whole = i + 2 * L::N <= n;
+                for (m, sums) in sums.chunks_exact(SIDE).enumerate() {
+                    let sums = sums.as_ptr().add(i);
+                    let mut first = L::load(sums).mul_add(scale[0], bias[0]);
+                    let mut second = L::load(sums.add(L::N)).mul_add(scale[1], bias[1]);
+                    if self.relu {
+                        (first, second) = (first.relu(), second.relu());
+                    }
+                    let at = start.add(m * pitch + i);
+                    if is_whole {
+                        first.store_two_bf16(second, at);
+                    } else if i < n {
+                        first.store_two_bf16(second, few.as_mut_ptr());
+                        std::ptr::copy_nonoverlapping(few.as_ptr(), at, n - i);
+                    }
+                }
             }
-            if valid < SIDE {
-                std::ptr::copy_nonoverlapping(few.as_ptr(), at, valid);
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn apply<L: Lanes>(&self, sums: *const f32, i: usize) -> L {
-        // SAFETY: the caller has the level and 32 sums, with N of them behind the i-th.
-        unsafe {
-            let value = L::load(sums.add(i)).mul_add(L::load(self.scale.as_ptr().add(i)), L::load(self.bias.as_ptr().add(i)));
-            if self.relu { value.relu() } else { value }
         }
     }
 }
