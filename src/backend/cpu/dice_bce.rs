@@ -1,8 +1,10 @@
 //! The loss and its gradient. Formulas: [`crate::ops::dice_bce`].
 //!
-//! Each term is computed in f32 with `libm` (exp, log1p and pow are exact to one unit in the last place) and summed in f64.
+//! Each term is computed in f32, with an exponential and a logarithm that are exact to two units in the last place, and summed in f64.
 
 use super::arena::Operands;
+use super::elementary::{exp_of_negative, ln_1p};
+use super::simd::{Kernel, Lanes, Level, dispatch};
 use crate::ops::dice_bce::{LossParameters, N_SUMS, sums};
 use crate::tape::Shape;
 use rayon::prelude::*;
@@ -24,18 +26,37 @@ pub(super) fn grad_workspace(z: Shape) -> usize {
     8 * 2 * z.c()
 }
 
-/// A logit with exp(-|z|), of which all terms are made: no overflow, and one exponential.
-#[derive(Clone, Copy)]
+/// A logit with what all terms are made of: no overflow, and one exponential.
+#[derive(Clone, Copy, Default)]
 struct Logit {
     z: f32,
+    /// exp(-|z|)
     exp: f32,
+    /// ln(1 + exp(-|z|))
+    ln: f32,
+}
+
+/// Logits that are prepared side by side.
+const BLOCK: usize = 64;
+
+/// Prepares up to a block of logits. What is no number stays none.
+#[inline(always)]
+fn logits(z: &[f32]) -> [Logit; BLOCK] {
+    let mut padded = [0.0; BLOCK];
+    padded[..z.len()].copy_from_slice(z);
+    let (mut exp, mut ln) = ([0.0; BLOCK], [0.0; BLOCK]);
+    for i in 0..BLOCK {
+        exp[i] = exp_of_negative(-padded[i].abs());
+        ln[i] = ln_1p(exp[i]);
+    }
+    let mut logits = [Logit::default(); BLOCK];
+    for (i, logit) in logits.iter_mut().enumerate() {
+        *logit = Logit { z: padded[i], exp: exp[i], ln: ln[i] };
+    }
+    logits
 }
 
 impl Logit {
-    fn new(z: f32) -> Logit {
-        Logit { z, exp: libm::expf(-z.abs()) }
-    }
-
     fn negated(self) -> Logit {
         Logit { z: -self.z, ..self }
     }
@@ -48,7 +69,7 @@ impl Logit {
 
     /// softplus(z) = ln(1 + exp(z))
     fn softplus(self) -> f32 {
-        self.z.max(0.0) + libm::log1pf(self.exp)
+        self.z.max(0.0) + self.ln
     }
 }
 
@@ -78,9 +99,8 @@ fn cross_entropy_derivative(z: Logit, t: f32, p: &LossParameters) -> f32 {
     positive + negative
 }
 
-fn add_element(sum: &mut [f64], z: f32, t: f32, u: f32, parameters: &LossParameters) {
-    let logit = Logit::new(z);
-    let (p, hit, t64, u64) = (f64::from(logit.sigmoid()), z >= 0.0, f64::from(t), f64::from(u));
+fn add_element(sum: &mut [f64], logit: Logit, t: f32, u: f32, parameters: &LossParameters) {
+    let (p, hit, t64, u64) = (f64::from(logit.sigmoid()), logit.z >= 0.0, f64::from(t), f64::from(u));
     sum[sums::INTERSECTION] += u64 * p * t64;
     sum[sums::PREDICTED] += u64 * p;
     sum[sums::TARGET] += u64 * t64;
@@ -94,22 +114,46 @@ fn add_element(sum: &mut [f64], z: f32, t: f32, u: f32, parameters: &LossParamet
     }
 }
 
-pub(super) fn forward(parameters: &LossParameters, operands: &mut Operands) {
+/// Some pixels of an image.
+struct ChunkSums<'a> {
+    parameters: &'a LossParameters,
+    z: &'a [f32],
+    t: &'a [f32],
+    u: &'a [f32],
+    /// `[K][8]`
+    sums: &'a mut [f64],
+}
+
+impl Kernel for ChunkSums<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let k = self.sums.len() / N_SUMS;
+        self.sums.fill(0.0);
+        let (mut pixel, mut c) = (0, 0);
+        for (z, t) in self.z.chunks(BLOCK).zip(self.t.chunks(BLOCK)) {
+            for (logit, t) in logits(z).iter().zip(t) {
+                // A pixel without weight contributes nothing, whatever was predicted there.
+                if self.u[pixel] != 0.0 {
+                    add_element(&mut self.sums[c * N_SUMS..][..N_SUMS], *logit, *t, self.u[pixel], self.parameters);
+                }
+                c += 1;
+                if c == k {
+                    (pixel, c) = (pixel + 1, 0);
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn forward(level: Level, parameters: &LossParameters, operands: &mut Operands) {
     let shape = operands.input_shape(0);
     let (z, t, u) = (operands.input(0), operands.input(1), operands.input(2));
     let (k, image, n_chunks) = (shape.c(), shape.h() * shape.w(), chunks_per_image(shape));
     let partials = &mut operands.workspace::<f64>()[..shape.n() * n_chunks * k * N_SUMS];
-    partials.par_chunks_mut(k * N_SUMS).enumerate().for_each(|(i, sum)| {
-        sum.fill(0.0);
+    partials.par_chunks_mut(k * N_SUMS).enumerate().for_each(|(i, sums)| {
         let (n, chunk) = (i / n_chunks, i % n_chunks);
-        for pixel in n * image + chunk * CHUNK_PIXELS..n * image + ((chunk + 1) * CHUNK_PIXELS).min(image) {
-            // A pixel without weight contributes nothing, whatever was predicted there.
-            if u[pixel] != 0.0 {
-                for (c, sum) in sum.chunks_exact_mut(N_SUMS).enumerate() {
-                    add_element(sum, z[pixel * k + c], t[pixel * k + c], u[pixel], parameters);
-                }
-            }
-        }
+        let (from, to) = (n * image + chunk * CHUNK_PIXELS, n * image + ((chunk + 1) * CHUNK_PIXELS).min(image));
+        dispatch(level, ChunkSums { parameters, z: &z[from * k..to * k], t: &t[from * k..to * k], u: &u[from..to], sums });
     });
     combine_images(partials, n_chunks * k * N_SUMS, k * N_SUMS);
     let per_image = partials.chunks_exact(n_chunks * k * N_SUMS).map(|image| &image[..k * N_SUMS]);
@@ -145,12 +189,48 @@ fn loss(parameters: &LossParameters, k: usize, total: impl Fn(usize, usize) -> f
     alpha * dice + (1.0 - alpha) * bce
 }
 
-pub(super) fn grad(parameters: &LossParameters, operands: &mut Operands) {
+/// The gradient of some pixels.
+struct ChunkGrad<'a> {
+    parameters: &'a LossParameters,
+    z: &'a [f32],
+    t: &'a [f32],
+    u: &'a [f32],
+    /// Per channel the two values of dDice/dp, for t = 0 and what t = 1 adds.
+    dice: &'a [f64],
+    /// dloss/dbce
+    entropy: f64,
+    dz: &'a mut [f32],
+}
+
+impl Kernel for ChunkGrad<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let k = self.dice.len() / 2;
+        let (mut pixel, mut c) = (0, 0);
+        for ((z, t), dz) in self.z.chunks(BLOCK).zip(self.t.chunks(BLOCK)).zip(self.dz.chunks_mut(BLOCK)) {
+            for ((z, t), dz) in logits(z).iter().zip(t).zip(dz) {
+                let u = f64::from(self.u[pixel]);
+                *dz = 0.0;
+                if u != 0.0 {
+                    let dice = self.dice[2 * c] + self.dice[2 * c + 1] * f64::from(*t);
+                    let slope = f64::from(z.sigmoid() * z.negated().sigmoid()) * dice;
+                    let entropy = self.entropy * f64::from(cross_entropy_derivative(*z, *t, self.parameters));
+                    *dz = (u * (slope + entropy)) as f32;
+                }
+                c += 1;
+                if c == k {
+                    (pixel, c) = (pixel + 1, 0);
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn grad(level: Level, parameters: &LossParameters, operands: &mut Operands) {
     let shape = operands.input_shape(1);
     let (dloss, k) = (f64::from(operands.input(0)[0]), shape.c());
     let [z, t, u, kept] = [1, 2, 3, 4].map(|i| operands.input(i));
     let total = |c: usize, i: usize| -> f64 { kept.chunks_exact(k * N_SUMS).map(|image| f64::from(image[c * N_SUMS + i])).sum() };
-    // Per channel the two values of dDice/dp, for t = 0 and what t = 1 adds.
     let dice = &mut operands.workspace::<f64>()[..2 * k];
     for (c, dice) in dice.chunks_exact_mut(2).enumerate() {
         let numerator = 2.0 * total(c, sums::INTERSECTION) + f64::from(parameters.smooth);
@@ -164,15 +244,23 @@ pub(super) fn grad(parameters: &LossParameters, operands: &mut Operands) {
     let entropy = if weight > 0.0 { dloss * (1.0 - f64::from(parameters.alpha)) / (k as f64 * weight) } else { 0.0 };
     let dice = &*dice;
     operands.output(0).par_chunks_mut(CHUNK_PIXELS * k).enumerate().for_each(|(chunk, dz)| {
-        for (i, dz) in dz.iter_mut().enumerate() {
-            let (at, c) = (chunk * CHUNK_PIXELS * k + i, i % k);
-            let (z, t, u) = (Logit::new(z[at]), t[at], u[at / k]);
-            *dz = 0.0;
-            if u != 0.0 {
-                let slope = f64::from(z.sigmoid() * z.negated().sigmoid()) * (dice[2 * c] + dice[2 * c + 1] * f64::from(t));
-                let entropy = entropy * f64::from(cross_entropy_derivative(z, t, parameters));
-                *dz = (f64::from(u) * (slope + entropy)) as f32;
-            }
-        }
+        let (from, n) = (chunk * CHUNK_PIXELS, dz.len());
+        let (z, t, u) = (&z[from * k..][..n], &t[from * k..][..n], &u[from..][..n / k]);
+        dispatch(level, ChunkGrad { parameters, z, t, u, dice, entropy, dz });
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_diverged_logit_spoils_all_of_its_terms() {
+        let parameters = LossParameters { alpha: 0.5, smooth: 1.0, class_weight: 1.0, focal_gamma: 0.0 };
+        let [good, bad] = [0, 1].map(|i| logits(&[0.5, f32::NAN])[i]);
+        for t in [0.0, 1.0] {
+            let terms = |z: Logit| [z.sigmoid(), cross_entropy(z, t, &parameters), cross_entropy_derivative(z, t, &parameters)];
+            assert!(terms(good).iter().all(|x| x.is_finite()) && terms(bad).iter().all(|x| x.is_nan()));
+        }
+    }
 }

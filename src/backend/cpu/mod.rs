@@ -19,6 +19,7 @@ mod concat;
 mod conv2d;
 mod conv_transpose2d;
 mod dice_bce;
+mod elementary;
 mod gemm;
 mod machine;
 mod map;
@@ -268,8 +269,8 @@ fn execute_on<T: Stored>(settings: Settings, instruction: &Instruction, operands
         Instruction::Split(_) => concat::split::<T>(operands),
         Instruction::Sigmoid(_) => sigmoid::run(level, operands),
         Instruction::Assign(op) => assign::run(op.assignment, operands),
-        Instruction::DiceBce(op) => dice_bce::forward(&op.parameters, operands),
-        Instruction::DiceBceGrad(op) => dice_bce::grad(&op.parameters, operands),
+        Instruction::DiceBce(op) => dice_bce::forward(level, &op.parameters, operands),
+        Instruction::DiceBceGrad(op) => dice_bce::grad(level, &op.parameters, operands),
         Instruction::Adam(op) => adam::run(level, op, operands),
         Instruction::Cast(_) => cast::run(level, operands),
         Instruction::CheckFinite(_) => check_finite::run(operands),

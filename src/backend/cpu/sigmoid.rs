@@ -1,8 +1,7 @@
 //! The logistic function. Formula: [`crate::ops::sigmoid`].
-//!
-//! Written for one number without branches, in a loop over neighbours: the compiler makes vectors of it.
 
 use super::arena::Operands;
+use super::elementary::exp_of_negative;
 use super::simd::{Kernel, Lanes, Level, dispatch};
 use rayon::prelude::*;
 
@@ -11,39 +10,12 @@ const TASK_FLOATS: usize = 8192;
 /// Floats that are computed side by side.
 const BLOCK: usize = 64;
 
-/// exp(x) for x up to 0, 0 where it would be subnormal: 2^n exp(r) with |r| <= ln(2) / 2, exp(r) by its Taylor polynomial (error below
-/// 2e-8).
-#[inline(always)]
-fn exp_of_negative(x: f32) -> f32 {
-    // ln 2 in two parts, so that n times the first is exact (Cody and Waite 1980).
-    const LN_2_HIGH: f32 = 0.693_359_4;
-    const LN_2_LOW: f32 = -2.121_944_4e-4;
-    // Adding this rounds to an integer.
-    const ROUND: f32 = 12_582_912.0;
-    // ln of the smallest normal number.
-    const LOWEST: f32 = -87.336_54;
-    let inside = if x > LOWEST { x } else { LOWEST };
-    let shifted = inside * std::f32::consts::LOG2_E + ROUND;
-    let n = shifted - ROUND;
-    let r = inside - n * LN_2_HIGH - n * LN_2_LOW;
-    let p = 1.0 / 5040.0;
-    let p = p * r + 1.0 / 720.0;
-    let p = p * r + 1.0 / 120.0;
-    let p = p * r + 1.0 / 24.0;
-    let p = p * r + 1.0 / 6.0;
-    let p = p * r + 0.5;
-    let p = (p * r) * r + r + 1.0;
-    // The integer stands in the lowest bits of the shifted number.
-    let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
-    if x > LOWEST { p * power } else { 0.0 }
-}
-
 /// 1 / (1 + exp(-x)) without overflow.
 #[inline(always)]
 pub(super) fn sigmoid(x: f32) -> f32 {
     let e = exp_of_negative(-x.abs());
-    let p = if x >= 0.0 { 1.0 } else { e } / (1.0 + e);
-    if x.is_nan() { x } else { p }
+    let numerator = if x >= 0.0 { 1.0 } else { e };
+    numerator / (1.0 + e)
 }
 
 pub(super) fn run(level: Level, operands: &mut Operands) {
