@@ -2,7 +2,7 @@
 
 use super::arena::Operands;
 use super::check_finite;
-use super::map::{self, Elements, Out, load};
+use super::map::{self, Elements, Out, stream};
 use super::simd::{Lanes, Level};
 use crate::ops::adam::Adam;
 
@@ -23,13 +23,13 @@ impl Elements for Update<'_> {
         let Adam { beta1, beta2, eps } = *self.op;
         // SAFETY: passed on.
         unsafe {
-            let g = load::<L, f32>(self.g, at).mul(L::splat(unscale));
-            let m = self.m.load::<L>(at).mul_add(L::splat(beta1), g.mul(L::splat(1.0 - beta1)));
-            let v = self.v.load::<L>(at).mul_add(L::splat(beta2), g.mul(g).mul(L::splat(1.0 - beta2)));
+            let g = stream::<L, f32>(self.g, at).mul(L::splat(unscale));
+            let m = self.m.stream::<L>(at).mul_add(L::splat(beta1), g.mul(L::splat(1.0 - beta1)));
+            let v = self.v.stream::<L>(at).mul_add(L::splat(beta2), g.mul(g).mul(L::splat(1.0 - beta2)));
             let step = m.mul(L::splat(lr * c1)).div(v.mul(L::splat(c2)).sqrt().add(L::splat(eps)));
             self.m.store(at, m);
             self.v.store(at, v);
-            self.parameter.store(at, self.parameter.load::<L>(at).sub(step));
+            self.parameter.store(at, self.parameter.stream::<L>(at).sub(step));
         }
     }
 }

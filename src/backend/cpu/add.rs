@@ -1,7 +1,7 @@
 //! Element-wise sum. Formula: [`crate::ops::add`].
 
 use super::arena::Operands;
-use super::map::{self, Elements, Out, load};
+use super::map::{self, Elements, Out, stream};
 use super::simd::{Lanes, Level, Stored};
 
 struct Sum<'a, T> {
@@ -14,7 +14,7 @@ impl<T: Stored> Elements for Sum<'_, T> {
     #[inline(always)]
     unsafe fn at<L: Lanes>(&self, at: usize, _channel: usize) {
         // SAFETY: passed on.
-        unsafe { self.y.store(at, load::<L, T>(self.a, at).add(load(self.b, at))) }
+        unsafe { self.y.store(at, stream::<L, T>(self.a, at).add(stream(self.b, at))) }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::arena::Operands;
 use super::check_finite;
 use super::columns::{self, Terms};
-use super::map::{self, Elements, Out, load};
+use super::map::{self, Elements, Out, load, stream};
 use super::simd::{Lanes, Level, Stored};
 use crate::ops::batch_norm::{BatchNormApply, BatchNormGradApply, BatchNormGradReduce, BatchNormUpdate};
 use crate::tape::Shape;
@@ -27,7 +27,7 @@ impl<T: Stored> Terms for Moments<'_, T> {
     unsafe fn terms<L: Lanes>(&self, at: usize, channel: usize, first: usize) -> [L; 2] {
         // SAFETY: passed on.
         unsafe {
-            let d = load::<L, T>(self.x, at).sub(load::<L, T>(self.x, first + channel));
+            let d = stream::<L, T>(self.x, at).sub(load::<L, T>(self.x, first + channel));
             [d, d.mul(d)]
         }
     }
@@ -99,10 +99,10 @@ impl<T: Stored> Elements for Apply<'_, T> {
     unsafe fn at<L: Lanes>(&self, at: usize, c: usize) {
         // SAFETY: passed on.
         unsafe {
-            let centred = load::<L, T>(self.x, at).sub(load(self.mean, c));
+            let centred = stream::<L, T>(self.x, at).sub(load(self.mean, c));
             let mut z = centred.mul_add(load(self.scale, c), load(self.beta, c));
             if let Some(residual) = self.residual {
-                z = z.add(load(residual, at));
+                z = z.add(stream(residual, at));
             }
             self.y.store(at, if self.relu { z.relu() } else { z });
         }
@@ -135,11 +135,11 @@ impl<T: Stored> GradTerms<'_, T> {
     unsafe fn dz_and_centred<L: Lanes>(&self, at: usize, c: usize) -> [L; 2] {
         // SAFETY: passed on.
         unsafe {
-            let mut dz = load::<L, T>(self.dy, at);
+            let mut dz = stream::<L, T>(self.dy, at);
             if let Some(y) = self.y {
-                dz = dz.where_positive(load(y, at));
+                dz = dz.where_positive(stream(y, at));
             }
-            [dz, load::<L, T>(self.x, at).sub(load(self.mean, c))]
+            [dz, stream::<L, T>(self.x, at).sub(load(self.mean, c))]
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A copy in another type of number. Formula: [`crate::ops::cast`].
 
 use super::arena::Operands;
-use super::map::{self, Elements, Out, load};
+use super::map::{self, Elements, Out, stream};
 use super::simd::{Lanes, Level, Stored};
 use crate::tape::DType;
 use half::bf16;
@@ -37,7 +37,7 @@ impl<X: Stored, Y: Stored> Elements for Convert<'_, X, Y> {
     #[inline(always)]
     unsafe fn at<L: Lanes>(&self, at: usize, _channel: usize) {
         // SAFETY: passed on.
-        unsafe { self.y.store(at, load::<L, X>(self.x, at)) }
+        unsafe { self.y.store(at, stream::<L, X>(self.x, at)) }
     }
 }
 

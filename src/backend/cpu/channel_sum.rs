@@ -2,7 +2,7 @@
 
 use super::arena::Operands;
 use super::columns::{self, Terms};
-use super::map::load;
+use super::map::stream;
 use super::simd::{Lanes, Level, Stored};
 use crate::tape::Shape;
 
@@ -18,7 +18,7 @@ impl<T: Stored> Terms for Values<'_, T> {
     #[inline(always)]
     unsafe fn terms<L: Lanes>(&self, at: usize, _channel: usize, _first: usize) -> [L; 2] {
         // SAFETY: passed on.
-        unsafe { [load(self.x, at), L::splat(0.0)] }
+        unsafe { [stream(self.x, at), L::splat(0.0)] }
     }
 }
 

@@ -72,6 +72,10 @@ impl<T: Terms> Kernel for ChunkSum<'_, T> {
                 self.add_columns::<L, 4>(channel);
                 channel += 4 * L::N;
             }
+            while channel + 2 * L::N <= self.channels {
+                self.add_columns::<L, 2>(channel);
+                channel += 2 * L::N;
+            }
             while channel + L::N <= self.channels {
                 self.add_columns::<L, 1>(channel);
                 channel += L::N;

@@ -1,7 +1,7 @@
 //! ReLU and its gradient. Formulas: [`crate::ops::relu`].
 
 use super::arena::Operands;
-use super::map::{self, Elements, Out, load};
+use super::map::{self, Elements, Out, stream};
 use super::simd::{Lanes, Level, Stored};
 
 struct Forward<'a, T> {
@@ -13,7 +13,7 @@ impl<T: Stored> Elements for Forward<'_, T> {
     #[inline(always)]
     unsafe fn at<L: Lanes>(&self, at: usize, _channel: usize) {
         // SAFETY: passed on.
-        unsafe { self.y.store(at, load::<L, T>(self.x, at).relu()) }
+        unsafe { self.y.store(at, stream::<L, T>(self.x, at).relu()) }
     }
 }
 
@@ -27,7 +27,7 @@ impl<T: Stored> Elements for Grad<'_, T> {
     #[inline(always)]
     unsafe fn at<L: Lanes>(&self, at: usize, _channel: usize) {
         // SAFETY: passed on.
-        unsafe { self.dx.store(at, load::<L, T>(self.dy, at).where_positive(load(self.y, at))) }
+        unsafe { self.dx.store(at, stream::<L, T>(self.dy, at).where_positive(stream(self.y, at))) }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Images as panels: pixels one after another, channels by blocks of 32.
 
+use super::super::simd::prefetch;
 use super::product::SIDE;
 use crate::tape::Shape;
 use half::bf16;
@@ -328,6 +329,7 @@ unsafe fn move_units<const UNIT: usize>(to: *mut bf16, n: usize, columns: Range<
             to.add(column * SIDE).cast::<[bf16; UNIT]>().write(zeros);
         }
         for (i, column) in columns.clone().enumerate() {
+            prefetch(from.wrapping_add((i + 32) * pitch));
             let unit = from.add(i * pitch).cast::<[bf16; UNIT]>().read();
             to.add(column * SIDE).cast::<[bf16; UNIT]>().write(unit);
         }

@@ -11,7 +11,7 @@
 //! of bands of rows, where few weights make that cheap, times groups of channels of both sides. The first chunk leaves its sums in
 //! dw, the others beside it, from where they are added in the chunks' order.
 
-use super::super::map::{self, Elements, Out, load};
+use super::super::map::{self, Elements, Out, stream};
 use super::super::pool::own_place;
 use super::super::simd::{Kernel, Lanes, Level, dispatch};
 use super::panel::{Grid, Part, Views, Window};
@@ -182,9 +182,9 @@ impl Elements for AddChunks<'_> {
     unsafe fn at<L: Lanes>(&self, at: usize, _channel: usize) {
         // SAFETY: passed on; every chunk has as many numbers as dw.
         unsafe {
-            let mut sum = self.dw.load::<L>(at);
+            let mut sum = self.dw.stream::<L>(at);
             for chunk in 0..self.partials.len() / self.len {
-                sum = sum.add(load(self.partials, chunk * self.len + at));
+                sum = sum.add(stream(self.partials, chunk * self.len + at));
             }
             self.dw.store(at, sum);
         }
