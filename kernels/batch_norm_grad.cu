@@ -5,11 +5,17 @@ struct GradReduceParameters {
     const void* dy;     // [pixels][channels]
     const void* x;      // [pixels][channels]
     const float* mean;  // [channels]
-    const void* y;      // [pixels][channels]: where it is not positive, dy does not count; or null
-    float* partials;    // [chunk][2][channels]
+    // Where what ReLU wrote or saw is not positive, dy does not count: that is y, or gamma xhat + beta, or without ReLU all are null.
+    const void* y;       // [pixels][channels], or null
+    const float* var;    // [channels]
+    const float* gamma;  // [channels], or null
+    const float* beta;   // [channels], or null
+    float* partials;     // [chunk][2][channels]
     ColumnCut cut;
+    float eps;
+    int32_t padding;
 };
-static_assert(sizeof(GradReduceParameters) == 64);
+static_assert(sizeof(GradReduceParameters) == 96);
 
 struct GradReduceCombineParameters {
     const float* partials;  // [chunk][2][channels]
@@ -22,7 +28,7 @@ struct GradReduceCombineParameters {
 };
 static_assert(sizeof(GradReduceCombineParameters) == 64);
 
-/// What decides where dy counts: y, or ones if there is none.
+/// y, or ones if there is none.
 template <int V, typename T>
 __device__ __forceinline__ Vector<T, V> load_gate(const T* y, int64_t at) {
     if (y) return load_vector<V>(y + at);
@@ -31,6 +37,28 @@ __device__ __forceinline__ Vector<T, V> load_gate(const T* y, int64_t at) {
     for (int v = 0; v < V; ++v) ones.v[v] = from_float<T>(1);
     return ones;
 }
+
+/// Whether dy counts: where y is positive and scale (x - mean) + bias as well, which is the normalised value where y is not given, and
+/// else 1.
+template <int V>
+struct Gate {
+    Floats<V> scale, bias;
+
+    __device__ __forceinline__ Gate(const float* var, const float* gamma, const float* beta, int channel, float eps) {
+        if (beta) {
+            const auto inverse = inverse_deviation<V>(var + channel, eps);
+            scale = load_floats<V>(gamma + channel);
+            bias = load_floats<V>(beta + channel);
+#pragma unroll
+            for (int v = 0; v < V; ++v) scale.v[v] *= inverse.v[v];
+        } else {
+#pragma unroll
+            for (int v = 0; v < V; ++v) scale.v[v] = 0.0f, bias.v[v] = 1.0f;
+        }
+    }
+
+    __device__ __forceinline__ bool passes(int v, float y, float centred) const { return y > 0 && centred * scale.v[v] + bias.v[v] > 0; }
+};
 
 /// dz and dz (x - mean).
 template <typename T, int V>
@@ -43,12 +71,14 @@ struct GradTerms {
     const T* x;
     const T* y;
     Floats<V> mean;
+    Gate<V> gate;
 
     __device__ __forceinline__ GradTerms(const GradReduceParameters& p, const ColumnPart<V>& part)
         : dy(static_cast<const T*>(p.dy)),
           x(static_cast<const T*>(p.x)),
           y(static_cast<const T*>(p.y)),
-          mean(load_floats<V>(p.mean + part.channel)) {}
+          mean(load_floats<V>(p.mean + part.channel)),
+          gate(p.var, p.gamma, p.beta, part.channel, p.eps) {}
 
     __device__ __forceinline__ Loaded load(int64_t at) const {
         return {load_vector<V>(dy + at), load_vector<V>(x + at), load_gate<V>(y, at)};
@@ -57,9 +87,10 @@ struct GradTerms {
     __device__ __forceinline__ void add(float (&sums)[2 * V], const Loaded& loaded) const {
 #pragma unroll
         for (int v = 0; v < V; ++v) {
-            const float dz = to_float(loaded.y.v[v]) > 0 ? to_float(loaded.dy.v[v]) : 0.0f;
+            const float centred = to_float(loaded.x.v[v]) - mean.v[v];
+            const float dz = gate.passes(v, to_float(loaded.y.v[v]), centred) ? to_float(loaded.dy.v[v]) : 0.0f;
             sums[v] += dz;
-            sums[V + v] += dz * (to_float(loaded.x.v[v]) - mean.v[v]);
+            sums[V + v] += dz * centred;
         }
     }
 };
@@ -114,14 +145,15 @@ struct GradApplyParameters {
     const float* gamma;   // [channels]
     const float* dgamma;  // [channels]
     const float* dbeta;   // [channels]
-    const void* y;        // [pixels][channels], or null
+    const void* y;        // [pixels][channels], or null: as GradReduceParameters have it
+    const float* beta;    // [channels], or null
     void* dx;             // [pixels][channels]
     void* dresidual;      // [pixels][channels], or null
     ColumnCut cut;
     float eps;
     float count;  // M
 };
-static_assert(sizeof(GradApplyParameters) == 112);
+static_assert(sizeof(GradApplyParameters) == 120);
 
 /// dx = scale dz - (offset + slope (x - mean)) with numbers of V channels.
 template <int V>
@@ -156,12 +188,14 @@ __device__ __forceinline__ void grad_apply(const GradApplyParameters& p) {
         of_y[i] = load_gate<V>(y, at);
     });
     const GradLine<V> line(p, part.channel);
+    const Gate<V> gate(p.var, p.gamma, p.beta, part.channel, p.eps);
     part.for_batch(p.cut, [&](int i, int64_t at) {
         Vector<T, V> out;
 #pragma unroll
         for (int v = 0; v < V; ++v) {
-            if (!(to_float(of_y[i].v[v]) > 0)) of_dz[i].v[v] = from_float<T>(0);
-            const float through_statistics = line.offset.v[v] + line.slope.v[v] * (to_float(of_x[i].v[v]) - line.mean.v[v]);
+            const float centred = to_float(of_x[i].v[v]) - line.mean.v[v];
+            if (!gate.passes(v, to_float(of_y[i].v[v]), centred)) of_dz[i].v[v] = from_float<T>(0);
+            const float through_statistics = line.offset.v[v] + line.slope.v[v] * centred;
             out.v[v] = from_float<T>(line.scale.v[v] * to_float(of_dz[i].v[v]) - through_statistics);
         }
         store_vector<V>(dx + at, out);

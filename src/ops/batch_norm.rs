@@ -7,7 +7,7 @@
 //! running_mean <- (1 - momentum) running_mean + momentum mean
 //! running_var  <- (1 - momentum) running_var  + momentum var M / (M - 1)                        (update, as PyTorch)
 //!
-//! dz = dy where y > 0 (with ReLU), else dy                             dresidual = dz
+//! dz = dy where y > 0 (with ReLU; without residual that is where gamma xhat + beta > 0), else dy        dresidual = dz
 //! dbeta = sum of dz,   dgamma = sum of dz xhat                                                  (grad_reduce)
 //! dx = gamma / sqrt(var + eps) (dz - dbeta / M - xhat dgamma / M)                               (grad_apply)
 //! ```
@@ -40,25 +40,57 @@ pub struct BatchNormApply {
     pub relu: bool,
 }
 
-/// Inputs: dy [N, H, W, C], x [N, H, W, C], mean `[C]`, var `[C]`, then y [N, H, W, C] if `relu`. Outputs: dgamma `[C]`, dbeta `[C]`.
+/// Where dy counts, by what stands behind the normalisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// Everywhere: no ReLU.
+    Open,
+    /// Where y is positive: ReLU of a sum with a residual, which x does not tell.
+    Output,
+    /// Where gamma xhat + beta is positive: ReLU without residual. x is read anyway, so that this is an image less to read than y.
+    Normalised,
+}
+
+impl Gate {
+    /// Of a normalisation with this tail.
+    pub fn of(residual: bool, relu: bool) -> Gate {
+        match (relu, residual) {
+            (false, _) => Gate::Open,
+            (true, true) => Gate::Output,
+            (true, false) => Gate::Normalised,
+        }
+    }
+}
+
+/// Inputs: dy [N, H, W, C], x [N, H, W, C], mean `[C]`, var `[C]`, then by the gate nothing, y [N, H, W, C], or gamma and beta `[C]`.
+/// Outputs: dgamma `[C]`, dbeta `[C]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BatchNormGradReduce {
     pub eps: f32,
-    pub relu: bool,
+    pub gate: Gate,
 }
 
-/// Inputs: dy, x [N, H, W, C], mean, var, gamma, dgamma, dbeta `[C]`, then y [N, H, W, C] if `relu`. Outputs: dx [N, H, W, C] and,
-/// if `residual`, dresidual [N, H, W, C].
+/// Inputs: dy, x [N, H, W, C], mean, var, gamma, dgamma, dbeta `[C]`, then by the gate nothing, y [N, H, W, C], or beta `[C]`. Outputs:
+/// dx [N, H, W, C] and, if `residual`, dresidual [N, H, W, C].
 #[derive(Clone, Debug, PartialEq)]
 pub struct BatchNormGradApply {
     pub eps: f32,
     pub residual: bool,
-    pub relu: bool,
+    pub gate: Gate,
 }
 
 /// Whether all of `vectors` are channel vectors of `x`.
 fn fit_channels(x: Shape, vectors: &[Shape]) -> bool {
     vectors.iter().all(|v| *v == Shape::channels(x.c()))
+}
+
+/// Whether `behind` is what the gate reads behind the other inputs: `vectors` of them over channels if it is [`Gate::Normalised`].
+fn fits_gate(gate: Gate, x: Shape, behind: &[Shape], vectors: usize) -> bool {
+    match gate {
+        Gate::Open => behind.is_empty(),
+        Gate::Output => *behind == [x],
+        Gate::Normalised => behind.len() == vectors && fit_channels(x, behind),
+    }
 }
 
 impl Op for BatchNormStatistics {
@@ -138,19 +170,24 @@ impl Op for BatchNormApply {
         wants: &[bool],
     ) -> Result<Vec<Option<ValueId>>> {
         let Some(dy) = upstream[0] else { return Ok(vec![None; node.inputs.len()]) };
-        let [x, mean, var, gamma] = node.inputs[..4] else { unreachable!("checked when recorded") };
+        let [x, mean, var, gamma, beta] = node.inputs[..5] else { unreachable!("checked when recorded") };
         if !are_statistics_of(tape, x, [mean, var]) {
             return Err(Error::usage("batch_norm_apply: with fixed statistics it is for inference and has no adjoint"));
         }
-        let mask = self.relu.then_some(node.outputs[0]);
-        let reduce = Instruction::BatchNormGradReduce(BatchNormGradReduce { eps: self.eps, relu: self.relu });
-        let inputs: Vec<ValueId> = [dy, x, mean, var].into_iter().chain(mask).collect();
+        let (eps, gate) = (self.eps, Gate::of(self.residual, self.relu));
+        let (of_reduce, of_apply) = match gate {
+            Gate::Open => (vec![], vec![]),
+            Gate::Output => (vec![node.outputs[0]], vec![node.outputs[0]]),
+            Gate::Normalised => (vec![gamma, beta], vec![beta]),
+        };
+        let reduce = Instruction::BatchNormGradReduce(BatchNormGradReduce { eps, gate });
+        let inputs: Vec<ValueId> = [dy, x, mean, var].into_iter().chain(of_reduce).collect();
         let [dgamma, dbeta] = tape.record(reduce, &inputs)?[..] else { unreachable!("two outputs") };
         let mut gradients = vec![None, None, None, Some(dgamma), Some(dbeta)];
         let residual = self.residual && wants[5];
         if wants[0] || residual {
-            let apply = BatchNormGradApply { eps: self.eps, residual, relu: self.relu };
-            let inputs: Vec<ValueId> = [dy, x, mean, var, gamma, dgamma, dbeta].into_iter().chain(mask).collect();
+            let apply = BatchNormGradApply { eps, residual, gate };
+            let inputs: Vec<ValueId> = [dy, x, mean, var, gamma, dgamma, dbeta].into_iter().chain(of_apply).collect();
             let outputs = tape.record(Instruction::BatchNormGradApply(apply), &inputs)?;
             gradients[0] = Some(outputs[0]);
             gradients.extend(self.residual.then(|| outputs.get(1).copied()));
@@ -171,16 +208,21 @@ impl Op for BatchNormGradReduce {
     }
 
     fn infer(&self, inputs: &[Shape]) -> Result<Vec<(Shape, DType)>> {
-        let n = 4 + usize::from(self.relu);
-        let fits = inputs.len() == n && inputs[0] == inputs[1] && fit_channels(inputs[0], &inputs[2..4]);
-        if !fits || (self.relu && inputs[4] != inputs[0]) {
-            return Err(shape_error(self.name(), inputs, "dy and x of one shape, mean, var over its channels, and y like x"));
+        let fits = |x: Shape, behind: &[Shape]| fits_gate(self.gate, x, behind, 2);
+        match inputs {
+            [dy, x, mean, var, behind @ ..] if dy == x && fit_channels(*x, &[*mean, *var]) && fits(*x, behind) => {
+                Ok(vec![(Shape::channels(x.c()), DType::F32); 2])
+            }
+            _ => Err(shape_error(
+                self.name(),
+                inputs,
+                "dy and x of one shape, mean and var over its channels, and what the gate reads",
+            )),
         }
-        Ok(vec![(Shape::channels(inputs[0].c()), DType::F32); 2])
     }
 
     fn may_be_half(&self, operand: Operand, _half: DType) -> bool {
-        matches!(operand, Operand::Input(0 | 1 | 4))
+        matches!(operand, Operand::Input(0 | 1)) || (self.gate == Gate::Output && operand == Operand::Input(4))
     }
 
     fn flops(&self, inputs: &[Shape], _outputs: &[Shape]) -> u64 {
@@ -194,16 +236,16 @@ impl Op for BatchNormGradApply {
     }
 
     fn infer(&self, inputs: &[Shape]) -> Result<Vec<(Shape, DType)>> {
-        let n = 7 + usize::from(self.relu);
-        let fits = inputs.len() == n && inputs[0] == inputs[1] && fit_channels(inputs[0], &inputs[2..7]);
-        if !fits || (self.relu && inputs[7] != inputs[0]) {
-            return Err(shape_error(self.name(), inputs, "dy and x of one shape, five channel vectors, and y like x"));
+        let fits = inputs.len() >= 7 && inputs[0] == inputs[1] && fit_channels(inputs[0], &inputs[2..7]);
+        if !fits || !fits_gate(self.gate, inputs[0], &inputs[7..], 1) {
+            return Err(shape_error(self.name(), inputs, "dy and x of one shape, five channel vectors, and what the gate reads"));
         }
         Ok(vec![(inputs[0], DType::F32); 1 + usize::from(self.residual)])
     }
 
     fn may_be_half(&self, operand: Operand, _half: DType) -> bool {
-        matches!(operand, Operand::Input(0 | 1 | 7) | Operand::Output(_))
+        matches!(operand, Operand::Input(0 | 1) | Operand::Output(_))
+            || (self.gate == Gate::Output && operand == Operand::Input(7))
     }
 
     fn flops(&self, inputs: &[Shape], _outputs: &[Shape]) -> u64 {

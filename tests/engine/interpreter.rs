@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use unet_engine::ops::Instruction;
 use unet_engine::ops::assign::Assignment;
 use unet_engine::ops::augment::{Augment, Draw};
+use unet_engine::ops::batch_norm::Gate;
 use unet_engine::ops::dice_bce::LossParameters;
 use unet_engine::tape::{DType, Residence, Tape, ValueId};
 
@@ -69,15 +70,29 @@ fn execute_batch_norm(instruction: &Instruction, inputs: &[Array], before: &[Arr
         (Instruction::BatchNormApply(op), [x, mean, var, gamma, beta, residual @ ..]) => {
             vec![batch_norm::apply(x, [mean, var, gamma, beta], residual.first(), f64::from(op.eps), op.relu)]
         }
-        (Instruction::BatchNormGradReduce(op), [dy, x, mean, var, y @ ..]) => {
-            batch_norm::grad_reduce(dy, x, mean, var, y.first(), f64::from(op.eps)).into()
+        (Instruction::BatchNormGradReduce(op), [dy, x, mean, var, behind @ ..]) => {
+            let y = gate_of(op.gate, x, [mean, var], behind, f64::from(op.eps));
+            batch_norm::grad_reduce(dy, x, mean, var, y.as_ref(), f64::from(op.eps)).into()
         }
-        (Instruction::BatchNormGradApply(op), [dy, x, mean, var, gamma, dgamma, dbeta, y @ ..]) => {
+        (Instruction::BatchNormGradApply(op), [dy, x, mean, var, gamma, dgamma, dbeta, behind @ ..]) => {
             let vectors = [mean, var, gamma, dgamma, dbeta];
-            let [dx, dz] = batch_norm::grad_apply(dy, x, vectors, y.first(), f64::from(op.eps));
+            let behind: Vec<Array> =
+                (op.gate == Gate::Normalised).then(|| gamma.clone()).into_iter().chain(behind.to_vec()).collect();
+            let y = gate_of(op.gate, x, [mean, var], &behind, f64::from(op.eps));
+            let [dx, dz] = batch_norm::grad_apply(dy, x, vectors, y.as_ref(), f64::from(op.eps));
             if op.residual { vec![dx, dz] } else { vec![dx] }
         }
         _ => panic!("no reference for {instruction:?} of {} inputs", inputs.len()),
+    }
+}
+
+/// What dy is masked by: y, or what it was made from.
+fn gate_of(gate: Gate, x: &Array, [mean, var]: [&Array; 2], behind: &[Array], eps: f64) -> Option<Array> {
+    match (gate, behind) {
+        (Gate::Open, []) => None,
+        (Gate::Output, [y]) => Some(y.clone()),
+        (Gate::Normalised, [gamma, beta]) => Some(batch_norm::apply(x, [mean, var, gamma, beta], None, eps, true)),
+        _ => panic!("{gate:?} with {} inputs", behind.len()),
     }
 }
 

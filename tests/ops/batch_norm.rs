@@ -6,7 +6,7 @@ use crate::reference::{Array, batch_norm, elementwise};
 use proptest::prelude::*;
 use unet_engine::ops::Instruction;
 use unet_engine::ops::batch_norm::{
-    BatchNormApply, BatchNormGradApply, BatchNormGradReduce, BatchNormStatistics, BatchNormUpdate,
+    BatchNormApply, BatchNormGradApply, BatchNormGradReduce, BatchNormStatistics, BatchNormUpdate, Gate,
 };
 
 const EPSILON: f32 = 1e-5;
@@ -27,9 +27,10 @@ struct Data {
 fn data(shape: [usize; 4], offset: f32, seed: u32) -> Data {
     let random = &mut Random::new(seed);
     let vector = [1, 1, 1, shape[3]];
-    let x = random.array(shape, offset - 1.0, offset + 1.0);
+    // Numbers that 16 bits hold as well: rounding them would move the gate of ReLU.
+    let x = random.array(shape, offset - 1.0, offset + 1.0).map(|x| half::bf16::from_f64(x).to_f64());
     let [mean, var] = batch_norm::statistics(&x).map(|a| a.map(|x| f64::from(x as f32)));
-    Data {
+    let mut data = Data {
         mean,
         var,
         gamma: random.symmetric(vector),
@@ -38,7 +39,9 @@ fn data(shape: [usize; 4], offset: f32, seed: u32) -> Data {
         dy: random.symmetric(shape),
         name: format!("shape {shape:?}, offset {offset}, seed {seed}"),
         x,
-    }
+    };
+    data.keep_away_from_the_gate();
+    data
 }
 
 impl Data {
@@ -97,17 +100,36 @@ impl Data {
         elementwise::relu(&self.residual)
     }
 
-    fn grad_reduce(&self, relu: bool) -> Case {
+    /// gamma xhat + beta
+    fn normalised(&self) -> Array {
+        batch_norm::apply(&self.x, [&self.mean, &self.var, &self.gamma, &self.beta], None, f64::from(EPSILON), false)
+    }
+
+    /// Leaves no gradient where rounding would decide about the gate.
+    fn keep_away_from_the_gate(&mut self) {
+        let distance = self.normalised().zip(&self.hat_magnitude(), |z, h| z.abs() / (1.0 + h));
+        self.dy = self.dy.zip(&distance, |dy, distance| if distance < 1e-4 { 0.0 } else { dy });
+    }
+
+    fn grad_reduce(&self, gate: Gate) -> Case {
         let mut inputs = [&self.dy, &self.x, &self.mean, &self.var].map(Array::clone).to_vec();
-        inputs.extend(relu.then(|| self.y()));
+        inputs.extend(match gate {
+            Gate::Open => vec![],
+            Gate::Output => vec![self.y()],
+            Gate::Normalised => vec![self.gamma.clone(), self.beta.clone()],
+        });
         let products = self.hat_magnitude().zip(&self.dy, |h, d| h * d.abs());
         let magnitudes = vec![elementwise::channel_sum(&products), elementwise::channel_sum(&self.dy.map(f64::abs))];
-        let instruction = Instruction::BatchNormGradReduce(BatchNormGradReduce { eps: EPSILON, relu });
+        let instruction = Instruction::BatchNormGradReduce(BatchNormGradReduce { eps: EPSILON, gate });
         Case::new(self.name.clone(), instruction, inputs, magnitudes, self.m())
     }
 
-    fn grad_apply(&self, residual: bool, relu: bool) -> Case {
-        let y = relu.then(|| self.y());
+    fn grad_apply(&self, residual: bool, gate: Gate) -> Case {
+        let y = match gate {
+            Gate::Open => None,
+            Gate::Output => Some(self.y()),
+            Gate::Normalised => Some(self.normalised()),
+        };
         let reduced = batch_norm::grad_reduce(&self.dy, &self.x, &self.mean, &self.var, y.as_ref(), f64::from(EPSILON));
         let [dgamma, dbeta] = reduced.map(|a| a.map(|x| f64::from(x as f32)));
         let m = self.m() as f64;
@@ -117,10 +139,10 @@ impl Data {
             2.0 * b * self.gamma.data[c].abs() / (self.var.data[c] + f64::from(EPSILON)).sqrt()
         });
         let mut inputs = [&self.dy, &self.x, &self.mean, &self.var, &self.gamma, &dgamma, &dbeta].map(Array::clone).to_vec();
-        inputs.extend(y);
+        inputs.extend(if gate == Gate::Normalised { Some(self.beta.clone()) } else { y });
         let mut magnitudes = vec![magnitude];
         magnitudes.extend(residual.then(|| Array::zeros(self.x.shape)));
-        let instruction = Instruction::BatchNormGradApply(BatchNormGradApply { eps: EPSILON, residual, relu });
+        let instruction = Instruction::BatchNormGradApply(BatchNormGradApply { eps: EPSILON, residual, gate });
         Case::new(self.name.clone(), instruction, inputs, magnitudes, 1)
     }
 
@@ -128,12 +150,12 @@ impl Data {
         check(&self.statistics());
         check(&self.update());
         [false, true].into_iter().for_each(|raised| check(&self.update_at_overflow(raised)));
-        for relu in [false, true] {
-            check(&self.grad_reduce(relu));
-            for residual in [false, true] {
-                check(&self.apply(residual, relu));
-                check(&self.grad_apply(residual, relu));
-            }
+        for (relu, residual) in [(false, false), (false, true), (true, false), (true, true)] {
+            check(&self.apply(residual, relu));
+        }
+        for gate in [Gate::Open, Gate::Output, Gate::Normalised] {
+            check(&self.grad_reduce(gate));
+            [false, true].into_iter().for_each(|residual| check(&self.grad_apply(residual, gate)));
         }
     }
 }
@@ -195,8 +217,8 @@ fn gradients_are_finite_differences() {
         let by_beta = differentiate(&d.beta, &d.dy, |beta| forward(&d.x, &d.gamma, beta, &d.residual));
         let by_x = differentiate(&d.x, &d.dy, |x| forward(x, &d.gamma, &d.beta, &d.residual));
         let by_residual = differentiate(&d.residual, &d.dy, |residual| forward(&d.x, &d.gamma, &d.beta, residual));
-        let mut reduce = d.grad_reduce(relu);
-        let mut apply = d.grad_apply(true, relu);
+        let gate = Gate::of(true, relu);
+        let (mut reduce, mut apply) = (d.grad_reduce(gate), d.grad_apply(true, gate));
         if relu {
             *reduce.inputs.last_mut().unwrap() = y.map(|y| f64::from(y as f32));
             *apply.inputs.last_mut().unwrap() = y.map(|y| f64::from(y as f32));
@@ -205,6 +227,29 @@ fn gradients_are_finite_differences() {
         apply.inputs[6] = by_beta.map(|x| f64::from(x as f32));
         check(&reduce.judged_by(0, by_gamma).judged_by(1, by_beta));
         check(&apply.judged_by(0, by_x).judged_by(1, by_residual));
+    }
+}
+
+/// The same without residual, where the gradient tells from x alone what ReLU let through.
+#[test]
+fn gradients_behind_relu_alone_are_finite_differences() {
+    let eps = f64::from(EPSILON);
+    for (shape, seed) in [([2, 2, 3, 2], 1), ([3, 2, 2, 3], 2), ([1, 4, 4, 2], 3)] {
+        let d = data(shape, 0.3, seed);
+        let normalise = |x: &Array, gamma: &Array, beta: &Array, relu: bool| {
+            let [mean, var] = batch_norm::statistics(x);
+            batch_norm::apply(x, [&mean, &var, gamma, beta], None, eps, relu)
+        };
+        let z = normalise(&d.x, &d.gamma, &d.beta, false);
+        assert!(z.data.iter().all(|z| z.abs() >= 1e-3) && z.data.iter().any(|z| *z < 0.0), "no ties, and some that ReLU stops");
+        let by_gamma = differentiate(&d.gamma, &d.dy, |gamma| normalise(&d.x, gamma, &d.beta, true));
+        let by_beta = differentiate(&d.beta, &d.dy, |beta| normalise(&d.x, &d.gamma, beta, true));
+        let by_x = differentiate(&d.x, &d.dy, |x| normalise(x, &d.gamma, &d.beta, true));
+        let mut apply = d.grad_apply(false, Gate::Normalised);
+        apply.inputs[5] = by_gamma.map(|x| f64::from(x as f32));
+        apply.inputs[6] = by_beta.map(|x| f64::from(x as f32));
+        check(&d.grad_reduce(Gate::Normalised).judged_by(0, by_gamma).judged_by(1, by_beta));
+        check(&apply.judged_by(0, by_x));
     }
 }
 

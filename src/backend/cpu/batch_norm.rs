@@ -5,7 +5,7 @@ use super::check_finite;
 use super::columns::{self, Terms};
 use super::map::{self, Elements, Out, load, stream};
 use super::simd::{Lanes, Level, Stored};
-use crate::ops::batch_norm::{BatchNormApply, BatchNormGradApply, BatchNormGradReduce, BatchNormUpdate};
+use crate::ops::batch_norm::{BatchNormApply, BatchNormGradApply, BatchNormGradReduce, BatchNormUpdate, Gate};
 use crate::tape::Shape;
 
 pub(super) fn reduce_workspace(x: Shape) -> usize {
@@ -15,6 +15,11 @@ pub(super) fn reduce_workspace(x: Shape) -> usize {
 /// Room for three numbers per channel.
 pub(super) fn apply_workspace(x: Shape) -> usize {
     3 * 4 * x.c()
+}
+
+/// The partial sums, and a number per channel.
+pub(super) fn grad_reduce_workspace(x: Shape) -> usize {
+    reduce_workspace(x) + 4 * x.c().next_multiple_of(2)
 }
 
 /// x - shift and its square, shifted by the chunk's first pixel: the variance then suffers no cancellation from a large mean.
@@ -122,12 +127,20 @@ pub(super) fn apply<T: Stored>(level: Level, op: &BatchNormApply, operands: &mut
     map::pixels(level, &work, shape.pixels(), shape.c());
 }
 
+/// What tells where dy counts.
+enum Passing<'a, T> {
+    Open,
+    Output(&'a [T]),
+    /// Of the normalisation: gamma / sqrt(var + eps), and beta.
+    Normalised([&'a [f32]; 2]),
+}
+
 /// dz and dz (x - mean).
 struct GradTerms<'a, T> {
     dy: &'a [T],
     x: &'a [T],
     mean: &'a [f32],
-    y: Option<&'a [T]>,
+    passing: Passing<'a, T>,
 }
 
 impl<T: Stored> GradTerms<'_, T> {
@@ -135,11 +148,15 @@ impl<T: Stored> GradTerms<'_, T> {
     unsafe fn dz_and_centred<L: Lanes>(&self, at: usize, c: usize) -> [L; 2] {
         // SAFETY: passed on.
         unsafe {
-            let mut dz = stream::<L, T>(self.dy, at);
-            if let Some(y) = self.y {
-                dz = dz.where_positive(stream(y, at));
-            }
-            [dz, stream::<L, T>(self.x, at).sub(load(self.mean, c))]
+            let dy = stream::<L, T>(self.dy, at);
+            let centred = stream::<L, T>(self.x, at).sub(load(self.mean, c));
+            let dz = match self.passing {
+                Passing::Open => dy,
+                Passing::Output(y) => dy.where_positive(stream(y, at)),
+                // As in the forward pass, to the last bit.
+                Passing::Normalised([scale, beta]) => dy.where_positive(centred.mul_add(load(scale, c), load(beta, c))),
+            };
+            [dz, centred]
         }
     }
 }
@@ -157,10 +174,21 @@ impl<T: Stored> Terms for GradTerms<'_, T> {
 
 pub(super) fn grad_reduce<T: Stored>(level: Level, op: &BatchNormGradReduce, operands: &mut Operands) {
     let shape = operands.input_shape(0);
-    let y = op.relu.then(|| operands.input_as(4));
-    let terms = GradTerms { dy: operands.input_as::<T>(0), x: operands.input_as(1), mean: operands.input(2), y };
     let var = operands.input(3);
-    let partials = operands.workspace::<f64>();
+    let (scale, partials) = operands.workspace::<f32>().split_at_mut(shape.c().next_multiple_of(2));
+    let partials: &mut [f64] = bytemuck::cast_slice_mut(partials);
+    let passing = match op.gate {
+        Gate::Open => Passing::Open,
+        Gate::Output => Passing::Output(operands.input_as(4)),
+        Gate::Normalised => {
+            let gamma = operands.input(4);
+            for (c, scale) in scale.iter_mut().enumerate().take(shape.c()) {
+                *scale = gamma[c] * inverse_deviation(var[c], op.eps);
+            }
+            Passing::Normalised([&*scale, operands.input(5)])
+        }
+    };
+    let terms = GradTerms { dy: operands.input_as::<T>(0), x: operands.input_as(1), mean: operands.input(2), passing };
     columns::sum(level, &terms, shape.pixels(), shape.c(), partials);
     let (dgamma, dbeta) = (operands.output(0), operands.output(1));
     columns::combine(partials, shape.pixels(), shape.c(), |c, [dz, dz_centred]| {
@@ -206,8 +234,13 @@ pub(super) fn grad_apply<T: Stored>(level: Level, op: &BatchNormGradApply, opera
         offset[c] = scale[c] * dbeta[c] / count;
         slope[c] = scale[c] * inverse * dgamma[c] / count;
     }
-    let y = op.relu.then(|| operands.input_as(7));
-    let terms = GradTerms { dy: operands.input_as::<T>(0), x: operands.input_as(1), mean: operands.input(2), y };
+    let scale = &*scale;
+    let passing = match op.gate {
+        Gate::Open => Passing::Open,
+        Gate::Output => Passing::Output(operands.input_as(7)),
+        Gate::Normalised => Passing::Normalised([scale, operands.input(7)]),
+    };
+    let terms = GradTerms { dy: operands.input_as::<T>(0), x: operands.input_as(1), mean: operands.input(2), passing };
     let dx = Out::new(operands.output_as(0), shape.len());
     let dresidual = op.residual.then(|| Out::new(operands.output_as(1), shape.len()));
     let work = GradApply { terms, scale, offset, slope: &slope[..shape.c()], dx, dresidual };

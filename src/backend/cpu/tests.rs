@@ -4,7 +4,7 @@
 use super::simd::Level;
 use super::{Convolutions, open_with};
 use crate::backend::Session;
-use crate::ops::batch_norm::{BatchNormApply, BatchNormGradApply, BatchNormGradReduce, BatchNormStatistics};
+use crate::ops::batch_norm::{BatchNormApply, BatchNormGradApply, BatchNormGradReduce, BatchNormStatistics, Gate};
 use crate::ops::channel_sum::ChannelSum;
 use crate::ops::conv_transpose2d::{ConvTranspose2d, ConvTranspose2dDataGrad, ConvTranspose2dWeightGrad};
 use crate::ops::conv2d::{Conv2d, Conv2dDataGrad, Conv2dWeightGrad};
@@ -332,9 +332,14 @@ fn batch_norm_forward_and_gradients() {
         let y32 = (shape, y.iter().map(|&y| y as f32).collect::<Vec<f32>>());
         let dz = |i: usize| if relu && y32.1[i] <= 0.0 { 0.0 } else { f64::from(dy.1[i]) };
         let (dbeta, dgamma) = (per_channel(shape, dz), per_channel(shape, |i| dz(i) * xhat(i)));
-        let reduce = Instruction::BatchNormGradReduce(BatchNormGradReduce { eps, relu });
-        let mask = relu.then_some(y32.clone());
-        let inputs: Vec<Tensor> = [dy.clone(), x.clone(), mean.clone(), var.clone()].into_iter().chain(mask.clone()).collect();
+        let gate = Gate::of(residual, relu);
+        let reduce = Instruction::BatchNormGradReduce(BatchNormGradReduce { eps, gate });
+        let (of_reduce, of_apply) = match gate {
+            Gate::Open => (vec![], vec![]),
+            Gate::Output => (vec![y32.clone()], vec![y32.clone()]),
+            Gate::Normalised => (vec![gamma.clone(), beta.clone()], vec![beta.clone()]),
+        };
+        let inputs: Vec<Tensor> = [dy.clone(), x.clone(), mean.clone(), var.clone()].into_iter().chain(of_reduce).collect();
         check(&name, &reduce, &inputs, &[dgamma.clone(), dbeta.clone()]);
 
         let given = |v: &[(f64, f64)]| (Shape::channels(c), v.iter().map(|s| s.0 as f32).collect::<Vec<f32>>());
@@ -342,8 +347,8 @@ fn batch_norm_forward_and_gradients() {
         let dx = |i: usize| f(&gamma, i) * inverse(i) * (dz(i) - f(&dbeta, i) / m - xhat(i) * f(&dgamma, i) / m);
         let mut expected = vec![(0..shape.len()).map(|i| (dx(i), 4.0)).collect::<Vec<_>>()];
         expected.extend(residual.then(|| (0..shape.len()).map(|i| (dz(i), 1.0)).collect()));
-        let op = Instruction::BatchNormGradApply(BatchNormGradApply { eps, residual, relu });
-        let inputs: Vec<Tensor> = [dy, x, mean, var, gamma, dgamma, dbeta].into_iter().chain(mask).collect();
+        let op = Instruction::BatchNormGradApply(BatchNormGradApply { eps, residual, gate });
+        let inputs: Vec<Tensor> = [dy, x, mean, var, gamma, dgamma, dbeta].into_iter().chain(of_apply).collect();
         check(&name, &op, &inputs, &expected);
     }
 }

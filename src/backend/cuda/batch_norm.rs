@@ -3,7 +3,7 @@
 use super::columns::{Cut, Sums, THREADS};
 use super::driver::Address;
 use super::program::{Lowering, kernel_for};
-use crate::ops::batch_norm::{BatchNormApply, BatchNormGradApply, BatchNormGradReduce, BatchNormUpdate};
+use crate::ops::batch_norm::{BatchNormApply, BatchNormGradApply, BatchNormGradReduce, BatchNormUpdate, Gate};
 use bytemuck::NoUninit;
 
 /// For an operand that is not there.
@@ -131,11 +131,16 @@ struct GradReduceParameters {
     x: u64,
     mean: u64,
     y: u64,
+    var: u64,
+    gamma: u64,
+    beta: u64,
     partials: u64,
     cut: Cut,
+    eps: f32,
+    padding: i32,
 }
 
-const _: () = assert!(size_of::<GradReduceParameters>() == 64);
+const _: () = assert!(size_of::<GradReduceParameters>() == 96);
 
 #[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
@@ -153,7 +158,8 @@ const _: () = assert!(size_of::<GradReduceCombineParameters>() == 64);
 
 pub(super) fn grad_reduce(op: &BatchNormGradReduce, lowering: &mut Lowering<'_>) {
     let [dy, x, mean, var] = [0, 1, 2, 3].map(|i| lowering.input(i));
-    let y = op.relu.then(|| lowering.input(4));
+    let y = (op.gate == Gate::Output).then(|| lowering.input(4));
+    let gamma_and_beta = (op.gate == Gate::Normalised).then(|| [4, 5].map(|i| lowering.input(i)));
     let [dgamma, dbeta] = [0, 1].map(|i| lowering.output(i));
     let Sums { cut, partials, grid, combining_grid } = Sums::new(lowering, x, 2);
     let mut call = lowering.call("batch_norm_grad", kernel_for("batch_norm_grad_reduce", x.dtype));
@@ -162,8 +168,13 @@ pub(super) fn grad_reduce(op: &BatchNormGradReduce, lowering: &mut Lowering<'_>)
         x: call.read(x),
         mean: call.read(mean),
         y: y.map_or(NULL, |y| call.read(y)),
+        var: call.read(var),
+        gamma: gamma_and_beta.map_or(NULL, |[gamma, _]| call.read(gamma)),
+        beta: gamma_and_beta.map_or(NULL, |[_, beta]| call.read(beta)),
         partials: call.write(partials),
         cut,
+        eps: op.eps,
+        padding: 0,
     };
     lowering.push(call, grid, THREADS, &parameters);
 
@@ -191,6 +202,7 @@ struct GradApplyParameters {
     dgamma: u64,
     dbeta: u64,
     y: u64,
+    beta: u64,
     dx: u64,
     dresidual: u64,
     cut: Cut,
@@ -198,11 +210,12 @@ struct GradApplyParameters {
     count: f32,
 }
 
-const _: () = assert!(size_of::<GradApplyParameters>() == 112);
+const _: () = assert!(size_of::<GradApplyParameters>() == 120);
 
 pub(super) fn grad_apply(op: &BatchNormGradApply, lowering: &mut Lowering<'_>) {
     let [dy, x, mean, var, gamma, dgamma, dbeta] = [0, 1, 2, 3, 4, 5, 6].map(|i| lowering.input(i));
-    let y = op.relu.then(|| lowering.input(7));
+    let y = (op.gate == Gate::Output).then(|| lowering.input(7));
+    let beta = (op.gate == Gate::Normalised).then(|| lowering.input(7));
     let dx = lowering.output(0);
     let dresidual = op.residual.then(|| lowering.output(1));
     let (cut, grid) = Cut::for_loops(x);
@@ -216,6 +229,7 @@ pub(super) fn grad_apply(op: &BatchNormGradApply, lowering: &mut Lowering<'_>) {
         dgamma: call.read(dgamma),
         dbeta: call.read(dbeta),
         y: y.map_or(NULL, |y| call.read(y)),
+        beta: beta.map_or(NULL, |beta| call.read(beta)),
         dx: call.write(dx),
         dresidual: dresidual.map_or(NULL, |dresidual| call.write(dresidual)),
         cut,

@@ -4,14 +4,16 @@
 //! ```text
 //! z = apply(x),  y = relu(z)                        ->  y = apply{relu}(x)
 //! z = apply(x),  s = z + r,  y = relu(s)            ->  y = apply{relu, residual}(x, r)
-//! ds = relu_grad(dy, y), grad_reduce(ds, x, ..)     ->  grad_reduce{relu}(dy, x, .., y)
-//!                        grad_apply(ds, x, ..)      ->  grad_apply{relu, residual}(dy, x, .., y), which also writes ds for the
+//! ds = relu_grad(dy, y), grad_reduce(ds, x, ..)     ->  grad_reduce{gate}(dy, x, ..)
+//!                        grad_apply(ds, x, ..)      ->  grad_apply{gate, residual}(dy, x, ..), which also writes ds for the
 //!                        others who read ds             others (the shortcut)
 //! ```
+//!
+//! The gate reads y where there is a residual, else gamma and beta: [`Gate`].
 
 use super::{Uses, remove_nodes};
 use crate::ops::Instruction;
-use crate::ops::batch_norm::{BatchNormApply, BatchNormGradApply, BatchNormGradReduce};
+use crate::ops::batch_norm::{BatchNormApply, BatchNormGradApply, BatchNormGradReduce, Gate};
 use crate::tape::{DType, Node, Residence, Tape, ValueId};
 
 pub(super) fn fuse_tails(tape: &mut Tape) {
@@ -90,19 +92,22 @@ fn fuse_gradient(tape: &mut Tape, tail: &Tail) {
     let shape = tape.shape(y);
     let dresidual = others_need_ds.then(|| tape.transient(shape, DType::F32));
     let nodes = tape.nodes_mut();
-    for index in [gradient.reduce, gradient.apply] {
+    let of_gate = Gate::of(tail.residual.is_some(), true);
+    let [gamma, beta] = [3, 4].map(|i| nodes[tail.apply].inputs[i]);
+    let of_reduce_and_apply = if of_gate == Gate::Output { [vec![y], vec![y]] } else { [vec![gamma, beta], vec![beta]] };
+    for (index, behind) in [gradient.reduce, gradient.apply].into_iter().zip(of_reduce_and_apply) {
         nodes[index].inputs[0] = dy;
-        nodes[index].inputs.push(y);
+        nodes[index].inputs.extend(behind);
     }
-    let Instruction::BatchNormGradReduce(BatchNormGradReduce { relu, .. }) = &mut nodes[gradient.reduce].instruction else {
+    let Instruction::BatchNormGradReduce(BatchNormGradReduce { gate, .. }) = &mut nodes[gradient.reduce].instruction else {
         unreachable!("found as such")
     };
-    *relu = true;
-    let Instruction::BatchNormGradApply(BatchNormGradApply { residual, relu, .. }) = &mut nodes[gradient.apply].instruction
+    *gate = of_gate;
+    let Instruction::BatchNormGradApply(BatchNormGradApply { residual, gate, .. }) = &mut nodes[gradient.apply].instruction
     else {
         unreachable!("found as such")
     };
-    (*residual, *relu) = (others_need_ds, true);
+    (*residual, *gate) = (others_need_ds, of_gate);
     nodes[gradient.apply].outputs.extend(dresidual);
     for &other in &gradient.others {
         nodes[other].inputs.iter_mut().filter(|v| **v == gradient.ds).for_each(|v| *v = dresidual.expect("others need it"));
@@ -132,8 +137,8 @@ fn find_gradient(tape: &Tape, tail: &Tail) -> Option<TailGradient> {
     let find = |wanted: fn(&Instruction) -> bool| {
         uses.readers(ds).iter().copied().find(|&r| wanted(&tape.nodes()[r].instruction) && is_of_apply(&tape.nodes()[r]))
     };
-    let reduce = find(|i| matches!(i, Instruction::BatchNormGradReduce(g) if !g.relu))?;
-    let apply = find(|i| matches!(i, Instruction::BatchNormGradApply(g) if !g.relu && !g.residual))?;
+    let reduce = find(|i| matches!(i, Instruction::BatchNormGradReduce(g) if g.gate == Gate::Open))?;
+    let apply = find(|i| matches!(i, Instruction::BatchNormGradApply(g) if g.gate == Gate::Open && !g.residual))?;
     let others: Vec<usize> = uses.readers(ds).iter().copied().filter(|&r| r != reduce && r != apply).collect();
     let readable = others.iter().all(|&other| other > apply) && !uses.is_output[ds.index()];
     readable.then_some(TailGradient { relu_grad, ds, reduce, apply, others })
