@@ -167,7 +167,7 @@ __device__ __forceinline__ void apply(const ApplyParameters& p) {
         Vector<T, V> out;
 #pragma unroll
         for (int v = 0; v < V; ++v) {
-            float z = (to_float(of_x[i].v[v]) - mean.v[v]) * (gamma.v[v] * inverse.v[v]) + beta.v[v];
+            float z = normalised(to_float(of_x[i].v[v]) - mean.v[v], gamma.v[v] * inverse.v[v], beta.v[v]);
             if (residual) z += to_float(of_residual[i].v[v]);
             out.v[v] = from_float<T>(p.relu && z < 0 ? 0.0f : z);  // What is not a number stays so.
         }

@@ -28,67 +28,77 @@ struct GradReduceCombineParameters {
 };
 static_assert(sizeof(GradReduceCombineParameters) == 64);
 
-/// y, or ones if there is none.
-template <int V, typename T>
-__device__ __forceinline__ Vector<T, V> load_gate(const T* y, int64_t at) {
-    if (y) return load_vector<V>(y + at);
-    Vector<T, V> ones;
-#pragma unroll
-    for (int v = 0; v < V; ++v) ones.v[v] = from_float<T>(1);
-    return ones;
-}
-
-/// Whether dy counts: where y is positive and scale (x - mean) + bias as well, which is the normalised value where y is not given, and
-/// else 1.
-template <int V>
+/// Where dy counts: where y is positive, or everywhere if it is null.
+template <typename T, int V, bool NORMALISED>
 struct Gate {
-    Floats<V> scale, bias;
+    using Loaded = Vector<T, V>;
 
-    __device__ __forceinline__ Gate(const float* var, const float* gamma, const float* beta, int channel, float eps) {
-        if (beta) {
-            const auto inverse = inverse_deviation<V>(var + channel, eps);
-            scale = load_floats<V>(gamma + channel);
-            bias = load_floats<V>(beta + channel);
+    const T* y;
+
+    template <typename P>
+    __device__ __forceinline__ Gate(const P& p, int) : y(static_cast<const T*>(p.y)) {}
+
+    __device__ __forceinline__ Loaded load(int64_t at) const {
+        if (y) return load_vector<V>(y + at);
+        Loaded ones;
 #pragma unroll
-            for (int v = 0; v < V; ++v) scale.v[v] *= inverse.v[v];
-        } else {
-#pragma unroll
-            for (int v = 0; v < V; ++v) scale.v[v] = 0.0f, bias.v[v] = 1.0f;
-        }
+        for (int v = 0; v < V; ++v) ones.v[v] = from_float<T>(1);
+        return ones;
     }
 
-    __device__ __forceinline__ bool passes(int v, float y, float centred) const { return y > 0 && centred * scale.v[v] + bias.v[v] > 0; }
+    __device__ __forceinline__ bool passes(const Loaded& of_y, int v, float) const { return to_float(of_y.v[v]) > 0; }
+};
+
+/// Where the normalised value is positive, which ReLU saw: nothing is loaded.
+template <typename T, int V>
+struct Gate<T, V, true> {
+    struct Loaded {};
+
+    Floats<V> scale, beta;
+
+    template <typename P>
+    __device__ __forceinline__ Gate(const P& p, int channel)
+        : scale(load_floats<V>(p.gamma + channel)), beta(load_floats<V>(p.beta + channel)) {
+        const auto inverse = inverse_deviation<V>(p.var + channel, p.eps);
+#pragma unroll
+        for (int v = 0; v < V; ++v) scale.v[v] *= inverse.v[v];
+    }
+
+    __device__ __forceinline__ Loaded load(int64_t) const { return {}; }
+
+    __device__ __forceinline__ bool passes(const Loaded&, int v, float centred) const {
+        return normalised(centred, scale.v[v], beta.v[v]) > 0;
+    }
 };
 
 /// dz and dz (x - mean).
-template <typename T, int V>
+template <typename T, int V, bool NORMALISED>
 struct GradTerms {
     struct Loaded {
-        Vector<T, V> dy, x, y;
+        Vector<T, V> dy, x;
+        typename Gate<T, V, NORMALISED>::Loaded of_gate;
     };
 
     const T* dy;
     const T* x;
-    const T* y;
     Floats<V> mean;
-    Gate<V> gate;
+    Gate<T, V, NORMALISED> gate;
 
     __device__ __forceinline__ GradTerms(const GradReduceParameters& p, const ColumnPart<V>& part)
         : dy(static_cast<const T*>(p.dy)),
           x(static_cast<const T*>(p.x)),
-          y(static_cast<const T*>(p.y)),
           mean(load_floats<V>(p.mean + part.channel)),
-          gate(p.var, p.gamma, p.beta, part.channel, p.eps) {}
+          gate(p, part.channel) {}
 
     __device__ __forceinline__ Loaded load(int64_t at) const {
-        return {load_vector<V>(dy + at), load_vector<V>(x + at), load_gate<V>(y, at)};
+        return {load_vector<V>(dy + at), load_vector<V>(x + at), gate.load(at)};
     }
 
     __device__ __forceinline__ void add(float (&sums)[2 * V], const Loaded& loaded) const {
 #pragma unroll
         for (int v = 0; v < V; ++v) {
             const float centred = to_float(loaded.x.v[v]) - mean.v[v];
-            const float dz = gate.passes(v, to_float(loaded.y.v[v]), centred) ? to_float(loaded.dy.v[v]) : 0.0f;
+            const float dz = gate.passes(loaded.of_gate, v, centred) ? to_float(loaded.dy.v[v]) : 0.0f;
             sums[v] += dz;
             sums[V + v] += dz * centred;
         }
@@ -98,7 +108,11 @@ struct GradTerms {
 template <typename T, int V>
 __device__ __forceinline__ void sum_grad_terms(const GradReduceParameters& p, float* shared) {
     const ColumnPart<V> part(p.cut);
-    sum_columns<2>(p.cut, part, GradTerms<T, V>(p, part), shared, p.partials);
+    if (p.beta) {
+        sum_columns<2>(p.cut, part, GradTerms<T, V, true>(p, part), shared, p.partials);
+    } else {
+        sum_columns<2>(p.cut, part, GradTerms<T, V, false>(p, part), shared, p.partials);
+    }
 }
 
 template <typename T>
@@ -173,34 +187,43 @@ struct GradLine {
     }
 };
 
-template <typename T, int V>
+template <typename T, int V, bool NORMALISED>
 __device__ __forceinline__ void grad_apply(const GradApplyParameters& p) {
     const ColumnPart<V> part(p.cut);
+    const Gate<T, V, NORMALISED> gate(p, part.channel);
     const T* dy = static_cast<const T*>(p.dy);
     const T* x = static_cast<const T*>(p.x);
-    const T* y = static_cast<const T*>(p.y);
     T* dx = static_cast<T*>(p.dx);
     T* dresidual = static_cast<T*>(p.dresidual);
-    Vector<T, V> of_dz[COLUMN_BATCH], of_x[COLUMN_BATCH], of_y[COLUMN_BATCH];
+    Vector<T, V> of_dz[COLUMN_BATCH], of_x[COLUMN_BATCH];
+    typename Gate<T, V, NORMALISED>::Loaded of_gate[COLUMN_BATCH];
     part.for_batch(p.cut, [&](int i, int64_t at) {
         of_dz[i] = load_vector<V>(dy + at);
         of_x[i] = load_vector<V>(x + at);
-        of_y[i] = load_gate<V>(y, at);
+        of_gate[i] = gate.load(at);
     });
     const GradLine<V> line(p, part.channel);
-    const Gate<V> gate(p.var, p.gamma, p.beta, part.channel, p.eps);
     part.for_batch(p.cut, [&](int i, int64_t at) {
         Vector<T, V> out;
 #pragma unroll
         for (int v = 0; v < V; ++v) {
             const float centred = to_float(of_x[i].v[v]) - line.mean.v[v];
-            if (!gate.passes(v, to_float(of_y[i].v[v]), centred)) of_dz[i].v[v] = from_float<T>(0);
+            if (!gate.passes(of_gate[i], v, centred)) of_dz[i].v[v] = from_float<T>(0);
             const float through_statistics = line.offset.v[v] + line.slope.v[v] * centred;
             out.v[v] = from_float<T>(line.scale.v[v] * to_float(of_dz[i].v[v]) - through_statistics);
         }
         store_vector<V>(dx + at, out);
         if (dresidual) store_vector<V>(dresidual + at, of_dz[i]);
     });
+}
+
+template <typename T, int V>
+__device__ __forceinline__ void grad_apply(const GradApplyParameters& p) {
+    if (p.beta) {
+        grad_apply<T, V, true>(p);
+    } else {
+        grad_apply<T, V, false>(p);
+    }
 }
 
 template <typename T>

@@ -103,7 +103,8 @@ pub enum Precision {
     /// Images and the convolutions' weights as f16; parameters, moments, statistics and the gradients of parameters as f32, and the
     /// updates guarded against overflow.
     Mixed,
-    /// As `Mixed`, but as bf16, which has the range of f32: nothing overflows that would not in f32, so that nothing is scaled or guarded.
+    /// Images as bf16, which has the range of f32: nothing overflows that would not in f32, so that nothing is scaled or guarded. Weights are
+    /// f32, and rounded where they are multiplied.
     Bf16,
 }
 

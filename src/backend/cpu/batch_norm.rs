@@ -77,9 +77,16 @@ pub(super) fn update(op: &BatchNormUpdate, operands: &mut Operands) {
 
 /// Per channel gamma / sqrt(var + eps), and beta less what that makes of the mean: z scale + shift normalises z.
 pub(super) fn scale_and_shift([mean, var, gamma, beta]: [&[f32]; 4], eps: f32, scale: &mut [f32], shift: &mut [f32]) {
+    scales(gamma, var, eps, scale);
     for c in 0..mean.len() {
-        scale[c] = gamma[c] * inverse_deviation(var[c], eps);
         shift[c] = beta[c] - mean[c] * scale[c];
+    }
+}
+
+/// gamma / sqrt(var + eps) per channel: of the forward pass and, to the last bit, of the gradients' gate.
+fn scales(gamma: &[f32], var: &[f32], eps: f32, scale: &mut [f32]) {
+    for (c, scale) in scale.iter_mut().enumerate().take(gamma.len()) {
+        *scale = gamma[c] * inverse_deviation(var[c], eps);
     }
 }
 
@@ -118,9 +125,7 @@ pub(super) fn apply<T: Stored>(level: Level, op: &BatchNormApply, operands: &mut
     let shape = operands.input_shape(0);
     let (mean, var, gamma, beta) = (operands.input(1), operands.input(2), operands.input(3), operands.input(4));
     let scale = &mut operands.workspace::<f32>()[..shape.c()];
-    for (c, scale) in scale.iter_mut().enumerate() {
-        *scale = gamma[c] * inverse_deviation(var[c], op.eps);
-    }
+    scales(gamma, var, op.eps, scale);
     let residual = op.residual.then(|| operands.input_as::<T>(5));
     let y = Out::new(operands.output_as(0), shape.len());
     let work = Apply { x: operands.input_as(0), mean, scale, beta, residual, relu: op.relu, y };
@@ -181,10 +186,7 @@ pub(super) fn grad_reduce<T: Stored>(level: Level, op: &BatchNormGradReduce, ope
         Gate::Open => Passing::Open,
         Gate::Output => Passing::Output(operands.input_as(4)),
         Gate::Normalised => {
-            let gamma = operands.input(4);
-            for (c, scale) in scale.iter_mut().enumerate().take(shape.c()) {
-                *scale = gamma[c] * inverse_deviation(var[c], op.eps);
-            }
+            scales(operands.input(4), var, op.eps, scale);
             Passing::Normalised([&*scale, operands.input(5)])
         }
     };
@@ -228,11 +230,10 @@ pub(super) fn grad_apply<T: Stored>(level: Level, op: &BatchNormGradApply, opera
     let (scale, rest) = operands.workspace::<f32>().split_at_mut(shape.c());
     let (offset, slope) = rest.split_at_mut(shape.c());
     let count = shape.pixels() as f32;
+    scales(gamma, var, op.eps, scale);
     for c in 0..shape.c() {
-        let inverse = inverse_deviation(var[c], op.eps);
-        scale[c] = gamma[c] * inverse;
         offset[c] = scale[c] * dbeta[c] / count;
-        slope[c] = scale[c] * inverse * dgamma[c] / count;
+        slope[c] = scale[c] * inverse_deviation(var[c], op.eps) * dgamma[c] / count;
     }
     let scale = &*scale;
     let passing = match op.gate {

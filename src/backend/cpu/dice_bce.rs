@@ -21,7 +21,7 @@ pub(super) fn workspace(z: Shape) -> usize {
     8 * z.n() * chunks_per_image(z) * z.c() * N_SUMS
 }
 
-/// Three numbers of Dice per channel.
+/// Two numbers of Dice per channel.
 pub(super) fn grad_workspace(z: Shape) -> usize {
     8 * 2 * z.c()
 }

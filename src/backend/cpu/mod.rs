@@ -1,8 +1,8 @@
 //! The CPU backend: rayon over shapes, SIMD chosen at run time.
 //!
-//! Work is cut by shape, never by the number of threads; every output has one writer, and sums go in a fixed order. So results do
-//! not depend on the number of threads, only on the SIMD level ([`Level`]), the way of the convolutions ([`Convolutions`]) and the
-//! plan's precision.
+//! Every output has one writer, and sums go in an order that the shape alone decides, also where work is cut by the number of threads. So
+//! results do not depend on that number, only on the SIMD level ([`Level`]), the way of the convolutions ([`Convolutions`]) and the plan's
+//! precision.
 
 mod adam;
 mod add;

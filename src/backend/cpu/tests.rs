@@ -264,6 +264,38 @@ fn conv_transpose2d_all() {
     }
 }
 
+/// Where ReLU let the very last bit through, the gradient passes, and nowhere else.
+#[test]
+fn the_gate_of_the_gradient_is_that_of_relu() {
+    let eps = 1e-5f32;
+    for c in [17, 65] {
+        let shape = Shape::image(1, 5, 7, c);
+        let vector = |x: f32| (Shape::channels(c), vec![x; c]);
+        let (mean, var, mut gamma) = (vector(0.1), vector(0.5), vector(1.3));
+        let mut beta = vector(-(0.37 - 0.1) * (1.3 / (0.5 + eps).sqrt()));
+        // A channel in which everything becomes 0.
+        (gamma.1[3], beta.1[3]) = (0.0, 0.0);
+        let near = |i: usize| f32::from_bits(0.37f32.to_bits() - 20 + (i * 7 % 41) as u32);
+        let x = (shape, (0..shape.len()).map(near).collect::<Vec<_>>());
+        let ones = (shape, vec![1.0; shape.len()]);
+        for way in ways().filter(|way| way.precision == Precision::F32) {
+            let inputs = [&x, &mean, &var, &gamma, &beta].map(Tensor::clone);
+            let apply = Instruction::BatchNormApply(BatchNormApply { eps, residual: false, relu: true });
+            let y = &run(way, 2, &apply, &inputs)[0];
+            let inputs = [&ones, &x, &mean, &var, &gamma, &beta, &beta, &beta].map(Tensor::clone);
+            let grad = BatchNormGradApply { eps, residual: true, gate: Gate::Normalised };
+            let dz = &run(way, 2, &Instruction::BatchNormGradApply(grad), &inputs)[1];
+            let passed = y.iter().filter(|y| **y > 0.0).count();
+            assert!(passed > y.len() / 5 && passed < y.len() * 4 / 5, "{way:?}: numbers on either side, {passed} above 0");
+            assert!(y.iter().zip(dz).all(|(y, dz)| *dz == f32::from(u8::from(*y > 0.0))), "{way:?}, {c} channels");
+            // As the sums have it: dbeta counts what passes.
+            let inputs = [&ones, &x, &mean, &var, &gamma, &beta].map(Tensor::clone);
+            let reduce = Instruction::BatchNormGradReduce(BatchNormGradReduce { eps, gate: Gate::Normalised });
+            assert_eq!(run(way, 2, &reduce, &inputs)[1].iter().sum::<f32>(), passed as f32, "{way:?}, {c} channels");
+        }
+    }
+}
+
 /// Images for reductions: odd, tiny, several chunks.
 const IMAGES: [[usize; 4]; 6] = [[1, 1, 2, 1], [3, 1, 1, 3], [1, 5, 7, 8], [3, 9, 4, 17], [1, 3, 5, 65], [2, 40, 60, 33]];
 

@@ -139,6 +139,10 @@ fn find_gradient(tape: &Tape, tail: &Tail) -> Option<TailGradient> {
     };
     let reduce = find(|i| matches!(i, Instruction::BatchNormGradReduce(g) if g.gate == Gate::Open))?;
     let apply = find(|i| matches!(i, Instruction::BatchNormGradApply(g) if g.gate == Gate::Open && !g.residual))?;
+    // The gate takes gamma and beta of the forward pass.
+    if tape.nodes()[apply].inputs[4] != tape.nodes()[tail.apply].inputs[3] {
+        return None;
+    }
     let others: Vec<usize> = uses.readers(ds).iter().copied().filter(|&r| r != reduce && r != apply).collect();
     let readable = others.iter().all(|&other| other > apply) && !uses.is_output[ds.index()];
     readable.then_some(TailGradient { relu_grad, ds, reduce, apply, others })

@@ -1,4 +1,4 @@
-//! Mixed precision (Micikevicius et al. 2018): images and the weights of convolutions are stored as f16 or bf16; parameters, moments,
+//! Mixed precision (Micikevicius et al. 2018): images are stored as f16 or bf16, and the weights of convolutions as f16; parameters, moments,
 //! statistics, vectors over channels and the gradients of parameters stay f32.
 //!
 //! What multiplies matrices is always done on these, which is where matrix units gain; what only moves, masks, adds or normalises images

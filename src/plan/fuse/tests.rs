@@ -1,6 +1,7 @@
 use super::*;
 use crate::model::{Arch, NetworkSpec, Target};
 use crate::ops::Instruction;
+use crate::ops::batch_norm::Gate;
 use crate::ops::dice_bce::LossParameters;
 use crate::plan::Precision;
 use crate::tape::{Residence, Shape};
@@ -87,6 +88,34 @@ fn other_readers_keep_their_convolution() {
         counts(&tape).contains_key("conv2d_normalised")
     };
     assert_eq!([(false, false), (true, false), (false, true)].map(|(b, o)| record(b, o)), [true, false, false]);
+}
+
+/// Only a sum with a residual has to be looked at again in the backward pass.
+#[test]
+fn gradients_behind_relu_read_the_output_only_with_a_residual() {
+    for (arch, levels) in [(Arch::Standard, 4), (Arch::Residual, 4)] {
+        let fused = fuse(&training(arch, levels));
+        let gates = |of: fn(&Instruction) -> Option<Gate>| {
+            let mut gates: Vec<String> =
+                fused.nodes().iter().filter_map(|n| of(&n.instruction)).map(|g| format!("{g:?}")).collect();
+            gates.sort_unstable();
+            gates
+        };
+        let of_forward = gates(|i| match i {
+            Instruction::BatchNormApply(a) => Some(Gate::of(a.residual, a.relu)),
+            _ => None,
+        });
+        let of_reduce = gates(|i| match i {
+            Instruction::BatchNormGradReduce(g) => Some(g.gate),
+            _ => None,
+        });
+        let of_apply = gates(|i| match i {
+            Instruction::BatchNormGradApply(g) => Some(g.gate),
+            _ => None,
+        });
+        assert_eq!([&of_reduce, &of_apply], [&of_forward; 2], "{arch:?}");
+        assert_eq!(of_forward.iter().all(|gate| gate == "Normalised"), arch == Arch::Standard);
+    }
 }
 
 #[test]

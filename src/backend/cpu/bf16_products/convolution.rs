@@ -2,6 +2,7 @@
 
 use super::super::pool::own_place;
 use super::super::simd::{Kernel, Lanes, Level, dispatch};
+use super::cut::{Cut, Shared};
 use super::panel::{Grid, MAX_DISTANCES, Part, Views, Window};
 use super::product::{BLOCK, Left, Multiplier, SIDE, Sums};
 use super::target::{Tail, Target};
@@ -9,16 +10,6 @@ use super::weights::Weights;
 use half::bf16;
 use rayon::prelude::*;
 use std::ops::Range;
-
-/// Numbers of a panel that are passed by few rows of wide images alone: a quarter of the level-2 cache of the processors that have AMX.
-/// Few in tests, which then see several bands.
-const PANEL_LEN: usize = if cfg!(test) { 1 << 12 } else { 1 << 18 };
-/// Fewest rows of a band: those above and below it are laid into two panels.
-const MIN_ROWS: usize = if cfg!(test) { 2 } else { 4 };
-/// Tasks that even a small image is cut into.
-const MIN_TASKS: usize = 32;
-/// Blocks of columns for each thread from which on they are shared out.
-const MIN_COLUMN_BLOCKS: usize = 4;
 
 /// One convolution: every target gets its share of the columns.
 pub struct Convolution<'a> {
@@ -36,87 +27,8 @@ pub struct Convolution<'a> {
     pub relu: bool,
 }
 
-/// What tasks share out; what the other side of their products is lies ready before they begin.
-#[derive(Clone, Copy, PartialEq)]
-enum Shared {
-    /// Bands of rows, which a task lays out as a panel, and groups of column blocks.
-    Bands,
-    /// Column blocks, which a task packs: where there are more weights than pixels.
-    Columns,
-}
-
-/// How a convolution is cut.
-#[derive(Clone, Copy)]
-struct Cut {
-    shared: Shared,
-    window: Window,
-    width: usize,
-    height: usize,
-    images: usize,
-    /// Of a band.
-    rows: usize,
-    column_blocks: usize,
-    /// Column blocks of a task.
-    group: usize,
-}
-
-impl Cut {
-    fn new(
-        threads: usize,
-        kernel: usize,
-        features: usize,
-        [images, height, width]: [usize; 3],
-        channels: impl Iterator<Item = usize>,
-    ) -> Cut {
-        let window = Window::new(kernel, features);
-        let column_blocks: usize = channels.map(|c| c.div_ceil(SIDE)).sum();
-        let whole = Cut { shared: Shared::Columns, window, width, height, images, rows: height, column_blocks, group: 1 };
-        if column_blocks >= MIN_COLUMN_BLOCKS * threads && whole.packed_len() > images * whole.panel_len() {
-            return whole;
-        }
-        let row_len = Grid { rows: 1, ..whole.grid() }.pitch() * window.blocks() * SIDE;
-        let most = (PANEL_LEN / row_len).saturating_sub(kernel - 1).clamp(MIN_ROWS, 4096);
-        // Even bands, none of them much smaller than the others.
-        let rows = height.div_ceil(height.div_ceil(most));
-        let groups = MIN_TASKS.div_ceil(images * height.div_ceil(rows)).min(column_blocks);
-        Cut { shared: Shared::Bands, rows, group: column_blocks.div_ceil(groups), ..whole }
-    }
-
-    /// Of a band.
-    fn grid(self) -> Grid {
-        Grid { window: self.window, width: self.width, rows: self.rows, images: 1 }
-    }
-
-    fn panel_len(self) -> usize {
-        self.grid().panel_len(self.window.blocks())
-    }
-
-    /// Numbers of a packed column block.
-    fn block_len(self) -> usize {
-        self.window.steps() * BLOCK
-    }
-
-    fn packed_len(self) -> usize {
-        self.column_blocks * self.block_len()
-    }
-
-    /// Numbers that lie ready before tasks begin, and numbers of a task.
-    fn room(self) -> [usize; 2] {
-        match self.shared {
-            Shared::Bands => [self.packed_len(), self.panel_len()],
-            Shared::Columns => [self.images * self.panel_len(), self.block_len()],
-        }
-    }
-}
-
-/// Bytes of the workspace of a convolution of images of `size` (images, rows, columns) with `features` in and `channels` out.
-pub fn workspace(threads: usize, kernel: usize, features: usize, size: [usize; 3], channels: &[usize]) -> usize {
-    let [ready, own] = Cut::new(threads, kernel, features, size, channels.iter().copied()).room();
-    (ready + threads * own) * size_of::<bf16>()
-}
-
 impl Convolution<'_> {
-    /// Computes all targets; `workspace` has what [`workspace`] asks for.
+    /// Computes all targets; `workspace` has what [`super::cut::workspace`] asks for.
     pub fn run(&self, workspace: &mut [bf16]) {
         let (channels, threads) = (self.targets.iter().map(|t| t.channels), rayon::current_num_threads());
         let cut = Cut::new(threads, self.kernel, self.views.features(), self.views.size(), channels);
@@ -152,7 +64,8 @@ impl Convolution<'_> {
     fn lay_out_all(&self, cut: Cut, panels: &mut [bf16]) {
         let (grid, blocks) = (cut.grid(), cut.window.blocks());
         panels.par_chunks_mut(grid.panel_len(1)).enumerate().for_each(|(i, panel)| {
-            self.part(cut, i / blocks, 0, i % blocks..i % blocks + 1).fill(grid, panel);
+            let part = self.part(cut, i / blocks, 0, i % blocks..i % blocks + 1);
+            dispatch(self.level, LayOut { part, grid, panel });
         });
     }
 
@@ -210,6 +123,20 @@ impl Kernel for PackStep<'_> {
     }
 }
 
+/// A block of features of an image.
+struct LayOut<'a> {
+    part: Part<'a>,
+    grid: Grid,
+    panel: &'a mut [bf16],
+}
+
+impl Kernel for LayOut<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        self.part.fill(self.grid, self.panel);
+    }
+}
+
 struct Work<'a> {
     convolution: &'a Convolution<'a>,
     cut: Cut,
@@ -237,7 +164,8 @@ impl Kernel for BandTask<'_> {
         let rows = cut.rows.min(cut.height - self.first_row);
         let grid = Grid { rows, ..cut.grid() };
         let cut = Cut { rows, ..cut };
-        let panel = self.work.own();
+        // SAFETY: here alone.
+        let panel = unsafe { self.work.own() };
         convolution.part(cut, self.image, self.first_row, 0..cut.window.blocks()).fill(grid, panel);
         let multiplier = Multiplier::new(convolution.level);
         for block in self.columns {
@@ -259,7 +187,8 @@ impl Kernel for ColumnTask<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
         let Work { convolution, cut, ready, .. } = *self.work;
-        let (columns, packed) = (convolution.columns(self.block), self.work.own());
+        // SAFETY: here alone.
+        let (columns, packed) = (convolution.columns(self.block), unsafe { self.work.own() });
         let (blocks, distances) = (cut.window.blocks(), cut.window.distances());
         // In the order in which the weights lie.
         for distance in 0..distances {
@@ -281,9 +210,12 @@ impl Kernel for ColumnTask<'_> {
 
 impl Work<'_> {
     /// What is this thread's own.
+    ///
+    /// # Safety
+    /// A task asks for it once.
     #[inline(always)]
     #[allow(clippy::mut_from_ref)]
-    fn own(&self) -> &mut [bf16] {
+    unsafe fn own(&self) -> &mut [bf16] {
         let [_, len] = self.cut.room();
         // SAFETY: `run` has checked the room of all threads, and no task of a thread begins within another.
         unsafe { std::slice::from_raw_parts_mut(self.own.add(own_place() * len), len) }

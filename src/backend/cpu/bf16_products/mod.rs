@@ -13,6 +13,8 @@
 //! in an order given by the shape alone.
 
 mod convolution;
+mod cut;
+mod layout;
 mod operations;
 mod panel;
 mod product;

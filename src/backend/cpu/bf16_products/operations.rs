@@ -1,6 +1,7 @@
 //! The operations that multiply matrices, as convolutions of views and gradients of weights.
 
-use super::convolution::{self, Convolution};
+use super::convolution::Convolution;
+use super::cut;
 use super::panel::{View, Views};
 use super::product::SIDE;
 use super::target::Target;
@@ -28,15 +29,13 @@ pub fn workspace_bytes(settings: Settings, instruction: &Instruction, inputs: &[
     let [w, x] = [inputs[0], inputs[1]];
     let [kernel, _, ci, co] = w.0;
     match instruction {
-        Instruction::Conv2d(_) => convolution::workspace(threads, kernel, ci, size(x), &[co]),
+        Instruction::Conv2d(_) => cut::workspace(threads, kernel, ci, size(x), &[co]),
         Instruction::Conv2dNormalised(_) => {
-            convolution::workspace(threads, kernel, ci, size(x), &[co]) + NUMBERS * co.next_multiple_of(SIDE)
+            cut::workspace(threads, kernel, ci, size(x), &[co]) + NUMBERS * co.next_multiple_of(SIDE)
         }
-        Instruction::Conv2dDataGrad(op) => convolution::workspace(threads, kernel, co, size(x), &op.channels),
-        Instruction::ConvTranspose2d(_) => convolution::workspace(threads, 1, ci, size(x), &[co; 4]),
-        Instruction::ConvTranspose2dDataGrad(_) => {
-            convolution::workspace(threads, 1, 4 * co, [x.n(), x.h() / 2, x.w() / 2], &[ci])
-        }
+        Instruction::Conv2dDataGrad(op) => cut::workspace(threads, kernel, co, size(x), &op.channels),
+        Instruction::ConvTranspose2d(_) => cut::workspace(threads, 1, ci, size(x), &[co; 4]),
+        Instruction::ConvTranspose2dDataGrad(_) => cut::workspace(threads, 1, 4 * co, [x.n(), x.h() / 2, x.w() / 2], &[ci]),
         Instruction::Conv2dWeightGrad(op) => {
             let features = inputs[1..].iter().map(Shape::c).sum();
             weight_grad::workspace(threads, op.kernel, features, inputs[0].c(), size(x))

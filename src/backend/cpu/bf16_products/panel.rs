@@ -319,6 +319,9 @@ impl Part<'_> {
     }
 }
 
+/// How far ahead pixels are asked for: their lines, where channels are few, follow one another, and are not those of the next unit.
+const PIXELS_AHEAD: usize = 32;
+
 /// Writes a unit of each of `n` positions: those of `columns` from pixels `pitch` numbers apart, zeros into the others.
 #[inline(always)]
 unsafe fn move_units<const UNIT: usize>(to: *mut bf16, n: usize, columns: Range<usize>, from: *const bf16, pitch: usize) {
@@ -329,7 +332,7 @@ unsafe fn move_units<const UNIT: usize>(to: *mut bf16, n: usize, columns: Range<
             to.add(column * SIDE).cast::<[bf16; UNIT]>().write(zeros);
         }
         for (i, column) in columns.clone().enumerate() {
-            prefetch(from.wrapping_add((i + 32) * pitch));
+            prefetch(from.wrapping_add((i + PIXELS_AHEAD) * pitch));
             let unit = from.add(i * pitch).cast::<[bf16; UNIT]>().read();
             to.add(column * SIDE).cast::<[bf16; UNIT]>().write(unit);
         }

@@ -82,7 +82,7 @@ impl Tail {
         let mut few = [bf16::ZERO; SIDE];
         // SAFETY: passed on.
         unsafe {
-            for i in (0..SIDE).step_by(2 * L::N) {
+            for i in (0..n).step_by(2 * L::N) {
                 let (scale, bias) = (self.scale.as_ptr().add(i), self.bias.as_ptr().add(i));
                 let scale = [L::load(scale), L::load(scale.add(L::N))];
                 let bias = [L::load(bias), L::load(bias.add(L::N))];
@@ -97,7 +97,7 @@ impl Tail {
                     let at = start.add(m * pitch + i);
                     if is_whole {
                         first.store_two_bf16(second, at);
-                    } else if i < n {
+                    } else {
                         first.store_two_bf16(second, few.as_mut_ptr());
                         std::ptr::copy_nonoverlapping(few.as_ptr(), at, n - i);
                     }

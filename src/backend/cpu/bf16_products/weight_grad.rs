@@ -7,13 +7,15 @@
 //! Positions are what is summed over here, so that the left side is x transposed, `[block of features][step][32 features][32 positions]`,
 //! and the right side dy with its positions by twos, `[block of co][pair][32][2]`; sums then are rows of dw, and go where those lie. A
 //! tap shifts dy by whole positions: by an odd number of them, pairs begin at odd positions, of which there is a second copy. Between
-//! rows x is 0 and dy is whatever stands there, so that a value of dy that is not finite spoils taps that do not see it. Tasks are chunks
+//! rows x is 0 and dy is whatever stands there, and outside of the images dy is 0, so that a value of either that is not finite spoils
+//! taps that do not see it. Tasks are chunks
 //! of bands of rows, where few weights make that cheap, times groups of channels of both sides. The first chunk leaves its sums in
 //! dw, the others beside it, from where they are added in the chunks' order.
 
 use super::super::map::{self, Elements, Out, stream};
 use super::super::pool::own_place;
 use super::super::simd::{Kernel, Lanes, Level, dispatch};
+use super::layout::{pair_part, transpose_part};
 use super::panel::{Grid, Part, Views, Window};
 use super::product::{BLOCK, Left, Multiplier, Place, SIDE, Sums};
 use half::bf16;
@@ -164,7 +166,8 @@ impl WeightGrad<'_> {
         });
         if cut.chunks() > 1 {
             let len = cut.len();
-            let chunks = AddChunks { dw: Out::new(dw, len), partials: &partials[..cut.partials_len()], len };
+            let (others, partials) = (cut.chunks() - 1, &partials[..cut.partials_len()]);
+            let chunks = AddChunks { dw: Out::new(dw, len), partials, others, len };
             map::flat(self.level, &chunks, len);
         }
     }
@@ -174,6 +177,7 @@ impl WeightGrad<'_> {
 struct AddChunks<'a> {
     dw: Out<f32>,
     partials: &'a [f32],
+    others: usize,
     len: usize,
 }
 
@@ -183,7 +187,7 @@ impl Elements for AddChunks<'_> {
         // SAFETY: passed on; every chunk has as many numbers as dw.
         unsafe {
             let mut sum = self.dw.stream::<L>(at);
-            for chunk in 0..self.partials.len() / self.len {
+            for chunk in 0..self.others {
                 sum = sum.add(stream(self.partials, chunk * self.len + at));
             }
             self.dw.store(at, sum);
@@ -305,74 +309,6 @@ impl Task<'_> {
                     to.write(if first { sum } else { to.read() + sum });
                 }
             }
-        }
-    }
-}
-
-/// Lays a part out as `steps` steps of the left side for each block, row by row: what was just filled is then at hand.
-#[inline(always)]
-unsafe fn transpose_part<L: Lanes>(part: &Part<'_>, grid: Grid, panel: &mut [bf16], out: &mut [bf16], steps: usize) {
-    part.begin(grid, panel);
-    let mut done = 0;
-    let rows = grid.images * grid.image_rows();
-    for row in 0..rows {
-        // SAFETY: begun above.
-        unsafe { part.fill_row(grid, row, panel) };
-        // Behind the last row come zeros, which the last step may take in.
-        let ready = if row + 1 < rows { (row + 1) * grid.pitch() / SIDE } else { steps };
-        for step in done..ready.min(steps) {
-            for block in 0..part.blocks.len() {
-                let from = &panel[block * grid.plane() * SIDE + step * BLOCK..][..BLOCK];
-                // SAFETY: the caller has the level.
-                unsafe { transpose::<L>(from, &mut out[(block * steps + step) * BLOCK..][..BLOCK]) };
-            }
-        }
-        done = ready.min(steps).max(done);
-    }
-}
-
-/// Lays a part out by pairs of positions that begin at even ones and at odd ones, row by row as well.
-#[inline(always)]
-unsafe fn pair_part<L: Lanes>(part: &Part<'_>, grid: Grid, panel: &mut [bf16], out: [&mut [bf16]; 2]) {
-    part.begin(grid, panel);
-    let plane = grid.plane();
-    let rows = grid.images * grid.image_rows();
-    let mut done = [0; 2];
-    for row in 0..rows {
-        // SAFETY: begun above.
-        unsafe { part.fill_row(grid, row, panel) };
-        let filled = if row + 1 < rows { (row + 1) * grid.pitch() } else { plane };
-        for parity in 0..2 {
-            let ready = filled.saturating_sub(parity) / 2;
-            for block in 0..part.blocks.len() {
-                let from = &panel[block * plane * SIDE..][..plane * SIDE];
-                let out = &mut out[parity][block * plane * SIDE..][..plane * SIDE];
-                for pair in done[parity]..ready {
-                    let from = &from[(2 * pair + parity) * SIDE..][..2 * SIDE];
-                    let out = &mut out[2 * pair * SIDE..][..2 * SIDE];
-                    // SAFETY: the caller has the level; both are two positions long.
-                    unsafe { L::interleave(from.as_ptr(), from.as_ptr().add(SIDE), out.as_mut_ptr()) };
-                }
-            }
-            done[parity] = ready.max(done[parity]);
-        }
-    }
-}
-
-/// 32 positions of 32 numbers as 32 numbers of 32 positions: by twos, which are words, and these transposed.
-#[inline(always)]
-unsafe fn transpose<L: Lanes>(from: &[bf16], out: &mut [bf16]) {
-    assert!(from.len() == BLOCK && out.len() == BLOCK);
-    let mut pairs = [bf16::ZERO; BLOCK];
-    // SAFETY: the caller has the level; all rows lie in their blocks.
-    unsafe {
-        for i in 0..SIDE / 2 {
-            let row = from.as_ptr().add(2 * i * SIDE);
-            L::interleave(row, row.add(SIDE), pairs.as_mut_ptr().add(2 * i * SIDE));
-        }
-        for half in 0..2 {
-            let (from, out) = (pairs.as_ptr().add(half * SIDE), out.as_mut_ptr().add(half * BLOCK / 2));
-            L::transpose_words(from.cast(), SIDE, out.cast(), SIDE / 2);
         }
     }
 }

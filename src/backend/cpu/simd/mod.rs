@@ -5,6 +5,7 @@
 //! Levels differ in their last bits: AVX2 and AVX-512 fuse multiplication and addition, the portable level rounds twice.
 
 mod portable;
+mod prefetch;
 mod stored;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -13,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::plan::Precision;
 use half::bf16;
 use portable::F32x4;
+pub(super) use prefetch::{prefetch, prefetch_to_write};
 pub use stored::Stored;
 
 /// The environment variable that forces a level.
@@ -190,32 +192,6 @@ pub unsafe trait Lanes: Copy {
     unsafe fn where_positive(self, gate: Self) -> Self;
 }
 
-/// Asks for the cache line at `at` to be fetched; nothing has to be there.
-#[inline(always)]
-pub(super) fn prefetch<T>(at: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: part of every x86-64 processor, and without effect on what a program computes.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = at;
-}
-
-/// As [`prefetch`], of a line that will be written to, so that no other core keeps it.
-#[inline(always)]
-pub(super) fn prefetch_to_write<T>(at: *mut T) {
-    #[cfg(target_arch = "x86_64")]
-    // The intrinsic makes a prefetch for reading of it where the compiler does not know that this instruction is there; every x86-64
-    // processor has it, as one that does nothing in the oldest.
-    // SAFETY: without effect on what a program computes.
-    unsafe {
-        std::arch::asm!("prefetchw [{}]", in(reg) at, options(nostack, preserves_flags, readonly));
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = at;
-}
-
 /// Work that runs at a level.
 pub trait Kernel {
     /// # Safety
@@ -294,6 +270,39 @@ mod tests {
                     lanes.relu().store(self.0[0].as_mut_ptr().add(i));
                     L::splat(3.0).where_positive(lanes).store(self.0[1].as_mut_ptr().add(i));
                 }
+            }
+        }
+    }
+
+    /// Interleaves two rows of 32 numbers.
+    struct Interleaved<'a>([&'a [f32; 32]; 2], &'a mut [bf16; 64]);
+
+    impl Kernel for Interleaved<'_> {
+        #[inline(always)]
+        unsafe fn run<L: Lanes>(self) {
+            let [a, b] = self.0;
+            // SAFETY: 32 numbers each, and room for all.
+            unsafe { L::interleave_rounded(a.as_ptr(), b.as_ptr(), self.1.as_mut_ptr()) };
+        }
+    }
+
+    /// To the nearest, ties to even, at every level.
+    #[test]
+    fn rows_are_rounded_as_they_are_interleaved() {
+        let edges = [0.0, -0.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, f32::MIN_POSITIVE];
+        let ties = [0x3f80_8000, 0x3f81_8000, 0x3f80_8001, 0x3f80_7fff, 0xbf80_8000, 0xbf81_8000, 0x7f7f_8000, 0x0080_8000];
+        let mut rows = [[0.0f32; 32]; 2];
+        for i in 0..32 {
+            rows[0][i] = if i < 8 { edges[i] } else { f32::from_bits(ties[i % 8]) * (1 + i / 8) as f32 };
+            rows[1][i] = if i < 8 { f32::from_bits(ties[i]) } else { edges[i % 8] };
+        }
+        for level in Level::ALL.into_iter().filter(|l| l.is_available()) {
+            let mut found = [bf16::ONE; 64];
+            dispatch(level, Interleaved([&rows[0], &rows[1]], &mut found));
+            for (i, found) in found.iter().enumerate() {
+                let expected = bf16::narrow(rows[i % 2][i / 2]);
+                let same = found.to_bits() == expected.to_bits() || (found.is_nan() && expected.is_nan());
+                assert!(same, "{level:?}: {} of {:?}", found, rows[i % 2][i / 2]);
             }
         }
     }
