@@ -10,8 +10,9 @@ PyTorch runs eagerly in f32, contiguous and channels_last; --compile adds torch.
 unet-engine computes as it would by itself, bf16 where the CPU has AMX, or in the --precision given. --avx2 keeps both sides to
 AVX2. A round is one run each of unet-engine and PyTorch for every variant in turn. A ratio is taken between neighbouring runs, so
 that a slow phase of the machine falls on both; the median of all rounds is printed, with the least and the greatest. "quickest" is
-the ratio of the quickest steps of all rounds: what others on the machine disturb least. Next to wall time it gives CPU seconds per step (user and system, start included on both sides), which other
-load on the machine disturbs less. The last lines are the smallest ratios: over PyTorch at its best.
+the ratio of the quickest steps of all rounds: what others on the machine disturb least. Next to wall time it gives CPU seconds per step
+(user and system, start included on both sides), which other load on the machine disturbs less. The last lines are the smallest ratios:
+over PyTorch at its best.
 """
 import argparse, json, os, pathlib, resource, statistics, subprocess, sys
 
@@ -87,6 +88,9 @@ def main():
         if not os.path.exists(path):
             sys.exit(f"{path} does not exist; build with `cargo build --release`, or give --engine and --torch-script")
     engine, variants = commands(a)
+    if subprocess.run([a.python, "-c", "import torch"], stderr=subprocess.DEVNULL).returncode != 0:
+        sys.exit(f"{a.python} has no torch; give --python an interpreter that has it, such as that of a virtual environment "
+                 "with `pip install torch numpy`")
     environment = AVX2 if a.avx2 else {"engine": {}, "torch": {}}
     pairs = {variant: [] for variant in variants}
     for number in range(a.rounds):
