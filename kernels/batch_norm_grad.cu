@@ -5,7 +5,7 @@ struct GradReduceParameters {
     const void* dy;     // [pixels][channels]
     const void* x;      // [pixels][channels]
     const float* mean;  // [channels]
-    // Where what ReLU wrote or saw is not positive, dy does not count: that is y, or gamma xhat + beta, or without ReLU all are null.
+    // Where what ReLU wrote or saw is not positive, dy does not count: y, or gamma xhat + beta. What is not needed is null.
     const void* y;       // [pixels][channels], or null
     const float* var;    // [channels]
     const float* gamma;  // [channels], or null

@@ -84,7 +84,7 @@ pub enum DType {
 }
 
 impl DType {
-    /// Whether it is a number of 16 bits, which images and weights may be stored as.
+    /// Whether it is a number of 16 bits, which images, and on CUDA weights, may be stored as.
     pub fn is_half(self) -> bool {
         matches!(self, DType::F16 | DType::Bf16)
     }

@@ -71,7 +71,7 @@ pub enum PrecisionChoice {
     F32,
     /// Images and weights as f16 for tensor cores; everything that is summed up or kept as f32. On a CUDA device only.
     Mixed,
-    /// As mixed, but as bf16. On the CPU only; fast where the CPU has AMX.
+    /// Images as bf16, weights rounded to it where they are multiplied. On the CPU only; fast where the CPU has AMX.
     Bf16,
 }
 

@@ -1,6 +1,6 @@
 //! The loss and its gradient. Formulas: [`crate::ops::dice_bce`].
 //!
-//! Each term is computed in f32, with an exponential and a logarithm that are exact to two units in the last place, and summed in f64.
+//! Each term is computed in f32, with an exponential and a logarithm with relative errors below 2^-22, and summed in f64.
 
 use super::arena::Operands;
 use super::elementary::{exp_of_negative, ln_1p};

@@ -7,7 +7,7 @@ use std::ops::Range;
 /// Numbers of a task.
 const TASK_LEN: usize = 32_768;
 
-/// How far ahead of what is read from end to end the next lines are asked for, in bytes. Left alone, a core keeps too few of them under
+/// How far ahead of what is read or written from end to end the next lines are asked for, in bytes. Left alone, a core keeps too few of them under
 /// way to fill the time that memory takes (docs/performance.md).
 const AHEAD: usize = 4096;
 

@@ -14,7 +14,7 @@ const MIN_TASKS: usize = 32;
 /// Blocks of columns for each thread from which on they are shared out.
 const MIN_COLUMN_BLOCKS: usize = 4;
 
-/// What tasks share out; what the other side of their products is lies ready before they begin.
+/// What tasks share out; the other side of the products lies ready before they begin.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Shared {
     /// Bands of rows, which a task lays out as a panel, and groups of column blocks.

@@ -5,7 +5,8 @@ use super::panel::{Grid, Part};
 use super::product::{BLOCK, SIDE};
 use half::bf16;
 
-/// Lays a part out as `steps` steps of the left side for each block, row by row: what was just filled is then at hand.
+/// Lays a part out in `out`, `[block][step][32 features][32 positions]`, as the left side; `panel` is scratch. Row by row: what was just
+/// filled is then at hand.
 ///
 /// # Safety
 /// The CPU has the level of `L`.
@@ -30,7 +31,8 @@ pub unsafe fn transpose_part<L: Lanes>(part: &Part<'_>, grid: Grid, panel: &mut 
     }
 }
 
-/// Lays a part out by pairs of positions that begin at even ones and at odd ones, row by row as well.
+/// Lays a part out in two copies, each `[block][pair of positions][32 features][2]`: pairs begin at even positions in the first, at odd
+/// ones in the second, whose last pair is not written. `panel` is scratch. Row by row as well.
 ///
 /// # Safety
 /// The CPU has the level of `L`.

@@ -47,17 +47,17 @@ impl Target {
     }
 }
 
+// SAFETY: an address alone, to be written to by one task a place.
+unsafe impl Send for Target {}
+// SAFETY: as above.
+unsafe impl Sync for Target {}
+
 /// Up to 32 channels of some pixels that lie `pitch` numbers apart.
 pub struct Pixels {
     start: *mut bf16,
     pitch: usize,
     n: usize,
 }
-
-// SAFETY: an address alone, to be written to by one task a place.
-unsafe impl Send for Target {}
-// SAFETY: as above.
-unsafe impl Sync for Target {}
 
 /// What happens to the sums of 32 channels.
 pub struct Tail {
@@ -75,7 +75,7 @@ impl Tail {
     /// Rounds and stores 32 sums a pixel.
     ///
     /// # Safety
-    /// The CPU has the level of `L`, `pixels` has a pixel for every 32 sums, and nobody else writes to its channels.
+    /// The CPU has the level of `L`, `pixels` has a pixel for every 32 sums, its image still lives, and nobody else writes to its channels.
     #[inline(always)]
     pub unsafe fn store<L: Lanes>(&self, sums: &[f32], pixels: Pixels) {
         let Pixels { start, pitch, n } = pixels;

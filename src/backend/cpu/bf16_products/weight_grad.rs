@@ -8,9 +8,8 @@
 //! and the right side dy with its positions by twos, `[block of co][pair][32][2]`; sums then are rows of dw, and go where those lie. A
 //! tap shifts dy by whole positions: by an odd number of them, pairs begin at odd positions, of which there is a second copy. Between
 //! rows x is 0 and dy is whatever stands there, and outside of the images dy is 0, so that a value of either that is not finite spoils
-//! taps that do not see it. Tasks are chunks
-//! of bands of rows, where few weights make that cheap, times groups of channels of both sides. The first chunk leaves its sums in
-//! dw, the others beside it, from where they are added in the chunks' order.
+//! taps that do not see it. Tasks are chunks of bands of rows, where few weights make that cheap, times groups of channels of both sides.
+//! The first chunk leaves its sums in dw, the others beside it, from where they are added in the chunks' order.
 
 use super::super::map::{self, Elements, Out, stream};
 use super::super::pool::own_place;

@@ -16,8 +16,8 @@ pub fn prefetch<T>(at: *const T) {
 #[inline(always)]
 pub fn prefetch_to_write<T>(at: *mut T) {
     #[cfg(target_arch = "x86_64")]
-    // The intrinsic makes a prefetch for reading of it where the compiler does not know that this instruction is there. Processors
-    // since 2014 have it, and those before do nothing on it.
+    // The intrinsic makes a prefetch for reading of it where the compiler does not know that this instruction is there. Intel's have it
+    // since 2014 and AMD's longer; before, it does nothing.
     // SAFETY: without effect on what a program computes.
     unsafe {
         std::arch::asm!("prefetchw [{}]", in(reg) at.addr(), options(nostack, preserves_flags, nomem));
