@@ -14,7 +14,7 @@ the ratio of the quickest steps of all rounds: what others on the machine distur
 (user and system, start included on both sides), which other load on the machine disturbs less. The last lines are the smallest ratios:
 over PyTorch at its best.
 """
-import argparse, json, os, pathlib, resource, statistics, subprocess, sys
+import argparse, json, os, pathlib, resource, shutil, statistics, subprocess, sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 AVX2 = {"engine": {"UNET_ENGINE_SIMD": "avx2"}, "torch": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}}
@@ -88,8 +88,8 @@ def main():
         if not os.path.exists(path):
             sys.exit(f"{path} does not exist; build with `cargo build --release`, or give --engine and --torch-script")
     engine, variants = commands(a)
-    if subprocess.run([a.python, "-c", "import torch"], stderr=subprocess.DEVNULL).returncode != 0:
-        sys.exit(f"{a.python} has no torch; give --python an interpreter that has it, such as that of a virtual environment "
+    if not shutil.which(a.python) or subprocess.run([a.python, "-c", "import torch"], stderr=subprocess.DEVNULL).returncode != 0:
+        sys.exit(f"{a.python} is no interpreter with torch; give --python one, such as that of a virtual environment "
                  "with `pip install torch numpy`")
     environment = AVX2 if a.avx2 else {"engine": {}, "torch": {}}
     pairs = {variant: [] for variant in variants}

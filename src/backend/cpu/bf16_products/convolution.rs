@@ -161,9 +161,8 @@ impl Kernel for BandTask<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
         let Work { convolution, cut, ready, .. } = *self.work;
-        let rows = cut.rows.min(cut.height - self.first_row);
-        let grid = Grid { rows, ..cut.grid() };
-        let cut = Cut { rows, ..cut };
+        let cut = Cut { rows: cut.rows.min(cut.height - self.first_row), ..cut };
+        let grid = cut.grid();
         // SAFETY: here alone.
         let panel = unsafe { self.work.own() };
         convolution.part(cut, self.image, self.first_row, 0..cut.window.blocks()).fill(grid, panel);

@@ -130,7 +130,7 @@ impl Cut {
         panel + left + 2 * right
     }
 
-    /// Numbers that the first chunk's sums, which lie in dw, leave to the others.
+    /// Numbers of the chunks' sums, without the first's, which lie in dw.
     fn partials_len(self) -> usize {
         (self.chunks() - 1) * self.len()
     }
