@@ -4,7 +4,7 @@ use super::super::pool::own_place;
 use super::super::simd::{Kernel, Lanes, Level, dispatch};
 use super::cut::{Cut, Shared};
 use super::panel::{Grid, MAX_DISTANCES, Part, Views, Window};
-use super::product::{BLOCK, Left, Multiplier, SIDE, Sums};
+use super::product::{BLOCK, Left, Multiplier, Right, SIDE, Sums};
 use super::target::{Tail, Target};
 use super::weights::Weights;
 use half::bf16;
@@ -242,6 +242,7 @@ impl Band<'_> {
         for (i, distance) in distances[..cut.window.distances()].iter_mut().enumerate() {
             *distance = grid.distance(i) * SIDE;
         }
+        // What all distances of a block of features read is little, and stays in the level-1 cache: so they are the inner steps.
         let (distances, count, pitch) = (&distances[..cut.window.distances()], cut.window.blocks(), grid.plane() * SIDE);
         assert!(panel.len() >= grid.panel_len(count) && packed.len() == cut.block_len(), "both sides of a product");
         let tail = Tail::new(convolution.scale, convolution.bias, convolution.relu, columns.channel);
@@ -252,8 +253,8 @@ impl Band<'_> {
             // SAFETY: the caller has the level; the panel's zeros behind the last position cover what is read past it.
             unsafe {
                 if i < blocks {
-                    let left = Left { start: panel.as_ptr().add(i * BLOCK), count, pitch, distances };
-                    multiplier.multiply::<L>(&left, packed.as_ptr(), sums[i % 2].place(), false);
+                    let left = Left { start: panel.as_ptr().add(i * BLOCK), count, pitch, inner: distances };
+                    multiplier.multiply::<L>(&left, Right { start: packed.as_ptr(), gap: 0 }, sums[i % 2].place(), false);
                 }
                 if i > 0 {
                     self.store::<L>((i - 1) * SIDE, &sums[(i - 1) % 2], &tail, columns);

@@ -20,6 +20,7 @@ mod panel;
 mod product;
 mod target;
 mod weight_grad;
+mod weight_grad_cut;
 mod weights;
 
 pub(super) use operations::{run, workspace_bytes};

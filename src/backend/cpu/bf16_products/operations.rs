@@ -5,7 +5,8 @@ use super::cut;
 use super::panel::{View, Views};
 use super::product::SIDE;
 use super::target::Target;
-use super::weight_grad::{self, WeightGrad};
+use super::weight_grad::WeightGrad;
+use super::weight_grad_cut::{self, Side};
 use super::weights::{Order, Weights};
 use crate::backend::cpu::Settings;
 use crate::backend::cpu::arena::Operands;
@@ -37,10 +38,13 @@ pub fn workspace_bytes(settings: Settings, instruction: &Instruction, inputs: &[
         Instruction::ConvTranspose2d(_) => cut::workspace(threads, 1, ci, size(x), &[co; 4]),
         Instruction::ConvTranspose2dDataGrad(_) => cut::workspace(threads, 1, 4 * co, [x.n(), x.h() / 2, x.w() / 2], &[ci]),
         Instruction::Conv2dWeightGrad(op) => {
-            let features = inputs[1..].iter().map(Shape::c).sum();
-            weight_grad::workspace(threads, op.kernel, features, inputs[0].c(), size(x))
+            let sides = [&inputs[1..], &inputs[..1]].map(|images| Side::new(images.iter().map(Shape::c)));
+            weight_grad_cut::workspace(threads, op.kernel, sides, size(x))
         }
-        Instruction::ConvTranspose2dWeightGrad(_) => weight_grad::workspace(threads, 1, x.c(), 4 * inputs[0].c(), size(x)),
+        Instruction::ConvTranspose2dWeightGrad(_) => {
+            let sides = [Side::new([x.c()].into_iter()), Side::new([inputs[0].c(); 4].into_iter())];
+            weight_grad_cut::workspace(threads, 1, sides, size(x))
+        }
         other => unreachable!("{} multiplies no matrices", other.name()),
     }
 }

@@ -59,11 +59,21 @@ impl<'a> Views<'a> {
     }
 
     pub fn features(&self) -> usize {
-        self.iter().map(|v| v.channels).sum()
+        self.channels().sum()
+    }
+
+    /// Of each view.
+    pub fn channels(&self) -> impl Iterator<Item = usize> {
+        self.iter().map(|v| v.channels)
     }
 
     fn iter(&self) -> impl Iterator<Item = &View<'a>> {
         self.list.iter().flatten()
+    }
+
+    /// Whether every block of features lies in a view as it is.
+    pub fn are_blocks(&self) -> bool {
+        self.unit() == SIDE
     }
 
     /// The most numbers that can be moved at once: features of all views are multiples of it.
@@ -107,7 +117,7 @@ impl Window {
     }
 
     /// Taps that lie side by side.
-    fn beside(self) -> usize {
+    pub fn beside(self) -> usize {
         match self.beside {
             Beside::None => 1,
             Beside::Row => self.kernel,
@@ -212,6 +222,13 @@ impl Grid {
     }
 }
 
+/// 32 channels of the pixels of a row, which lie `pitch` numbers apart.
+#[derive(Clone, Copy)]
+pub struct Pixels {
+    pub start: *const bf16,
+    pub pitch: usize,
+}
+
 /// What of some views is laid into a panel.
 pub struct Part<'a> {
     pub views: Views<'a>,
@@ -251,6 +268,30 @@ impl Part<'_> {
         for block in panel.chunks_exact_mut(grid.plane() * SIDE).take(self.blocks.len()) {
             block[grid.positions() * SIDE..].fill(bf16::ZERO);
         }
+    }
+
+    /// Row `row` of image `image` of the grid, in block `block` of the part, as it lies in its view; nothing outside of the images. Only
+    /// where blocks lie in views as they are, and no taps side by side.
+    #[inline(always)]
+    pub fn pixels(&self, grid: Grid, image: usize, row: usize, block: usize) -> Option<Pixels> {
+        let [n, h, w] = self.views.size();
+        let (image, y) = (self.first_image + image, (self.first_row + row).wrapping_sub(self.reach[0]));
+        assert!(
+            self.views.are_blocks() && self.window.beside() == 1 && grid.width == w && image < n,
+            "pixels that lie by blocks"
+        );
+        if row >= self.rows || y >= h {
+            return None;
+        }
+        let mut channel = (self.blocks.start + block) * SIDE;
+        for view in self.views.list.iter().flatten() {
+            if channel < view.channels {
+                let at = image * view.pitch[0] + y * view.pitch[1] + channel;
+                return Some(Pixels { start: view.data[at..].as_ptr(), pitch: view.pitch[2] });
+            }
+            channel -= view.channels;
+        }
+        unreachable!("blocks are those of the views")
     }
 
     /// Lays row `row` of the grid, counted over its images, into `panel`.

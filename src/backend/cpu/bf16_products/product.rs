@@ -34,14 +34,33 @@ pub struct Place {
     pub pitch: usize,
 }
 
-/// The left side of a product: step (i, j) starts `i pitch + distances[j]` numbers behind `start`, and steps go by j first: what all
-/// distances of a block of features read is little, and stays in the level-1 cache.
+/// The left side of a product: step (i, j) starts `i pitch + inner[j]` numbers behind `start`, and steps go by j first.
 pub struct Left<'a> {
     pub start: *const bf16,
     pub count: usize,
     pub pitch: usize,
-    pub distances: &'a [usize],
+    pub inner: &'a [usize],
 }
+
+/// The right side of a product: steps follow one another, and behind the last inner one `gap` numbers are left out.
+#[derive(Clone, Copy)]
+pub struct Right {
+    pub start: *const bf16,
+    pub gap: usize,
+}
+
+/// The most steps of a row.
+pub const MAX_INNER: usize = 64;
+/// Where the steps of a row begin that follow one another.
+pub const INNER: [usize; MAX_INNER] = {
+    let mut inner = [0; MAX_INNER];
+    let mut i = 0;
+    while i < MAX_INNER {
+        inner[i] = i * BLOCK;
+        i += 1;
+    }
+    inner
+};
 
 /// The units that multiply, set up for this thread while it lives.
 pub struct Multiplier {
@@ -61,13 +80,13 @@ impl Multiplier {
         Multiplier { amx, _thread: PhantomData }
     }
 
-    /// Adds the products of all of `left`'s steps to the block at `c`, or to 0. Step i of the right side starts at `right + i BLOCK`.
+    /// Adds the products of all steps to the block at `c`, or to 0.
     ///
     /// # Safety
     /// The CPU has the level of `L`; both sides have all of their steps; `c` has 32 rows of 32 floats. Rows are fast where they begin
     /// a cache line.
     #[inline(always)]
-    pub unsafe fn multiply<L: Lanes>(&self, left: &Left<'_>, right: *const bf16, c: Place, add: bool) {
+    pub unsafe fn multiply<L: Lanes>(&self, left: &Left<'_>, right: Right, c: Place, add: bool) {
         // SAFETY: passed on; tiles were configured where they are used.
         unsafe {
             match self.amx {
@@ -91,7 +110,7 @@ impl Drop for Multiplier {
 const ROWS: usize = 4;
 
 #[inline(always)]
-unsafe fn multiply_widened<L: Lanes>(left: &Left<'_>, right: *const bf16, c: Place, add: bool) {
+unsafe fn multiply_widened<L: Lanes>(left: &Left<'_>, right: Right, c: Place, add: bool) {
     for column in (0..SIDE).step_by(L::N) {
         for row in (0..SIDE).step_by(ROWS) {
             // SAFETY: rows, columns and steps lie in what the caller has promised.
@@ -103,13 +122,15 @@ unsafe fn multiply_widened<L: Lanes>(left: &Left<'_>, right: *const bf16, c: Pla
                         *sum = L::load(at.add(m * c.pitch));
                     }
                 }
-                let mut right = right.add(2 * column);
+                let Right { start, gap } = right;
+                let mut right = start.add(2 * column);
                 for i in 0..left.count {
-                    for &distance in left.distances {
-                        let left = left.start.add(i * left.pitch + distance + row * SIDE);
+                    for &inner in left.inner {
+                        let left = left.start.add(i * left.pitch + inner + row * SIDE);
                         add_step::<L>(left, right, &mut sums);
-                        right = right.add(BLOCK);
+                        right = right.wrapping_add(BLOCK);
                     }
+                    right = right.wrapping_add(gap);
                 }
                 for (m, sum) in sums.iter().enumerate() {
                     sum.store(at.add(m * c.pitch));
@@ -138,7 +159,7 @@ unsafe fn add_step<L: Lanes>(left: *const bf16, right: *const bf16, sums: &mut [
 /// inline assembly, since Rust has its intrinsics in nightly builds only.
 #[cfg(target_arch = "x86_64")]
 mod amx {
-    use super::{BLOCK, Left, Place};
+    use super::{BLOCK, Left, Place, Right};
     use half::bf16;
     use std::arch::asm;
 
@@ -173,10 +194,10 @@ mod amx {
     /// Tiles 0 to 3 are the sums (rows 0 to 15 and columns 0 to 15, then columns from 16, then the same of rows from 16), 4 and 5 the
     /// left side, 6 and 7 the right one. Rows of the left side are 64 bytes apart, pairs of rows of the right side 128.
     #[inline(always)]
-    pub unsafe fn multiply(left: &Left<'_>, right: *const bf16, c: Place, add: bool) {
-        assert!(!left.distances.is_empty() && left.count > 0, "a product of some steps");
-        let distances = left.distances.as_ptr_range();
-        // SAFETY: the caller has promised the blocks; the loops run over `count` blocks and all distances of each.
+    pub unsafe fn multiply(left: &Left<'_>, right: Right, c: Place, add: bool) {
+        assert!(!left.inner.is_empty() && left.count > 0, "a product of some steps");
+        let inner = left.inner.as_ptr_range();
+        // SAFETY: the caller has promised the blocks; the loops run over `count` times all inner steps.
         unsafe {
             asm!(
                 "test {add}, {add}",
@@ -195,9 +216,9 @@ mod amx {
                 "tilezero tmm2",
                 "tilezero tmm3",
                 "3:",
-                "mov {distance}, {begin}",
+                "mov {inner}, {begin}",
                 "4:",
-                "mov {a}, [{distance}]",
+                "mov {a}, [{inner}]",
                 "lea {a}, [{start} + 2*{a}]",
                 "tileloadd tmm4, [{a} + {row}]",
                 "tileloadd tmm6, [{b} + 2*{row}]",
@@ -208,10 +229,11 @@ mod amx {
                 "tdpbf16ps tmm2, tmm5, tmm6",
                 "tdpbf16ps tmm3, tmm5, tmm7",
                 "add {b}, {block}",
-                "add {distance}, 8",
-                "cmp {distance}, {end}",
+                "add {inner}, 8",
+                "cmp {inner}, {end}",
                 "jne 4b",
                 "add {start}, {pitch}",
+                "add {b}, {gap}",
                 "dec {count}",
                 "jnz 3b",
                 "mov {a}, {c_row}",
@@ -225,14 +247,15 @@ mod amx {
                 c = in(reg) c.start,
                 c_row = in(reg) c.pitch * size_of::<f32>(),
                 row = in(reg) 64usize,
-                distance = out(reg) _,
-                begin = in(reg) distances.start,
-                end = in(reg) distances.end,
+                inner = out(reg) _,
+                begin = in(reg) inner.start,
+                end = in(reg) inner.end,
                 start = inout(reg) left.start => _,
                 a = out(reg) _,
                 pitch = in(reg) left.pitch * size_of::<bf16>(),
                 count = inout(reg) left.count => _,
-                b = inout(reg) right => _,
+                b = inout(reg) right.start => _,
+                gap = in(reg) right.gap * size_of::<bf16>(),
                 block = const BLOCK * size_of::<bf16>(),
                 out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
                 out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
@@ -245,14 +268,13 @@ mod amx {
 /// No level of this processor has it.
 #[cfg(not(target_arch = "x86_64"))]
 mod amx {
-    use super::{Left, Place};
-    use half::bf16;
+    use super::{Left, Place, Right};
 
     pub unsafe fn configure() {}
 
     pub unsafe fn release() {}
 
-    pub unsafe fn multiply(_left: &Left<'_>, _right: *const bf16, _c: Place, _add: bool) {
+    pub unsafe fn multiply(_left: &Left<'_>, _right: Right, _c: Place, _add: bool) {
         unreachable!("AMX on a processor without it")
     }
 }

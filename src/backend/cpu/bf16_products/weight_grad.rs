@@ -14,20 +14,13 @@
 use super::super::map::{self, Elements, Out, stream};
 use super::super::pool::own_place;
 use super::super::simd::{Kernel, Lanes, Level, dispatch};
-use super::layout::{pair_part, transpose_part};
+use super::layout::{pair_part, pair_rows, transpose_part, transpose_rows};
 use super::panel::{Grid, Part, Views, Window};
-use super::product::{BLOCK, Left, Multiplier, Place, SIDE, Sums};
+use super::product::{BLOCK, INNER, Left, Multiplier, Place, Right, SIDE, Sums};
+use super::weight_grad_cut::{Side, WeightGradCut};
 use half::bf16;
 use rayon::prelude::*;
 use std::ops::Range;
-
-/// Bytes of a band's panels: half of the level-2 cache of the processors that have AMX.
-/// Few in tests, which then see several bands and several chunks of them.
-const BAND_BYTES: usize = if cfg!(test) { 1 << 14 } else { 1 << 20 };
-/// Bytes of all partial sums.
-const PARTIAL_BYTES: usize = if cfg!(test) { 1 << 17 } else { 8 << 20 };
-/// Tasks that the work is cut into by channels, where chunks are few; up to twice as many chunks, where weights are few.
-const TASKS: usize = 16;
 
 /// One gradient. With a transposed convolution, features of `dy` are those of its four taps, one after another.
 pub struct WeightGrad<'a> {
@@ -39,113 +32,10 @@ pub struct WeightGrad<'a> {
     pub co: usize,
 }
 
-/// How a gradient is cut.
-#[derive(Clone, Copy)]
-struct Cut {
-    window: Window,
-    /// Images, rows, columns.
-    size: [usize; 3],
-    /// Features of dy.
-    features_dy: usize,
-    /// Blocks of x's and of dy's features.
-    blocks: [usize; 2],
-    /// Of these, those of a task.
-    group: [usize; 2],
-    /// Images and rows of a band: several whole images, or some rows of one.
-    band: [usize; 2],
-    /// Bands of a chunk.
-    chunk: usize,
-}
-
-impl Cut {
-    fn new(kernel: usize, features: usize, features_dy: usize, size: [usize; 3]) -> Cut {
-        let window = Window::new(kernel, features);
-        let blocks = [window.blocks(), features_dy.div_ceil(SIDE)];
-        let mut cut = Cut { window, size, features_dy, blocks, group: blocks, band: [1, 1], chunk: 1 };
-        let most_chunks = (PARTIAL_BYTES / (cut.len() * size_of::<f32>())).clamp(1, 2 * TASKS);
-        while cut.groups()[0] * cut.groups()[1] * most_chunks < TASKS && cut.group != [1, 1] {
-            let wider = usize::from(cut.group[1] > cut.group[0]);
-            cut.group[wider] = cut.group[wider].div_ceil(2);
-        }
-        cut.band = cut.band();
-        let bands = cut.bands();
-        cut.chunk = bands.div_ceil(most_chunks.min(bands));
-        cut
-    }
-
-    fn band(self) -> [usize; 2] {
-        let [images, height, width] = self.size;
-        // A panel of either side, and its rearranged form: one of x, two of dy.
-        let bytes = SIDE * size_of::<bf16>() * (2 * self.group[0] + 3 * self.group[1]);
-        let most = (BAND_BYTES / bytes).max(SIDE);
-        let one = Grid { window: self.window, width, rows: height, images: 1 };
-        if one.image_pitch() <= most {
-            let images_of_band = (most / one.image_pitch()).min(images);
-            return [images.div_ceil(images.div_ceil(images_of_band)), height];
-        }
-        let rows = (most / one.pitch()).saturating_sub(one.image_rows() - height).clamp(1, height);
-        [1, height.div_ceil(height.div_ceil(rows))]
-    }
-
-    fn grid(self) -> Grid {
-        Grid { window: self.window, width: self.size[2], rows: self.band[1], images: self.band[0] }
-    }
-
-    fn bands(self) -> usize {
-        self.size[0].div_ceil(self.band[0]) * self.size[1].div_ceil(self.band[1])
-    }
-
-    fn chunks(self) -> usize {
-        self.bands().div_ceil(self.chunk)
-    }
-
-    fn groups(self) -> [usize; 2] {
-        [0, 1].map(|side| self.blocks[side].div_ceil(self.group[side]))
-    }
-
-    /// Rows of dw: features of all taps of x.
-    fn rows(self) -> usize {
-        self.window.distances() * self.window.expanded()
-    }
-
-    /// Numbers of dw.
-    fn len(self) -> usize {
-        self.rows() * self.features_dy
-    }
-
-    /// Steps of a band's products.
-    fn steps(self, grid: Grid) -> usize {
-        ((grid.images - 1) * grid.image_pitch() + grid.rows * grid.pitch()).div_ceil(SIDE)
-    }
-
-    /// Numbers of: a panel of either side, x transposed, one of the two copies of dy by pairs.
-    fn scratch(self) -> [usize; 3] {
-        let grid = self.grid();
-        let panel = grid.panel_len(self.group[0].max(self.group[1]));
-        [panel, self.group[0] * self.steps(grid) * BLOCK, grid.panel_len(self.group[1])]
-    }
-
-    fn scratch_len(self) -> usize {
-        let [panel, left, right] = self.scratch();
-        panel + left + 2 * right
-    }
-
-    /// Numbers of the chunks' sums, without the first's, which lie in dw.
-    fn partials_len(self) -> usize {
-        (self.chunks() - 1) * self.len()
-    }
-}
-
-/// Bytes of the workspace of a gradient over images of `size` (images, rows, columns), `features` of x and `features_dy` of dy.
-pub fn workspace(threads: usize, kernel: usize, features: usize, features_dy: usize, size: [usize; 3]) -> usize {
-    let cut = Cut::new(kernel, features, features_dy, size);
-    cut.partials_len().next_multiple_of(BLOCK) * size_of::<f32>() + threads * cut.scratch_len() * size_of::<bf16>()
-}
-
 impl WeightGrad<'_> {
-    /// Writes dw `[taps, ci, co]`; `workspace` has what [`workspace`] asks for.
+    /// Writes dw `[taps, ci, co]`; `workspace` has what [`super::weight_grad_cut::workspace`] asks for.
     pub fn run(&self, dw: &mut [f32], workspace: &mut [f32]) {
-        let cut = Cut::new(self.kernel, self.x.features(), self.dy.features(), self.x.size());
+        let cut = WeightGradCut::new(self.kernel, [&self.x, &self.dy].map(Side::of), self.x.size());
         assert_eq!(self.x.size(), self.dy.size(), "images of one size");
         assert_eq!(dw.len(), cut.len(), "weights of all taps");
         let (partials, rest) = workspace.split_at_mut(cut.partials_len().next_multiple_of(BLOCK));
@@ -196,7 +86,7 @@ impl Elements for AddChunks<'_> {
 
 struct Work<'a> {
     gradient: &'a WeightGrad<'a>,
-    cut: Cut,
+    cut: WeightGradCut,
     dw: *mut f32,
     /// Sums of the chunks behind the first.
     partials: *mut f32,
@@ -234,46 +124,101 @@ impl Kernel for Task<'_> {
 impl Task<'_> {
     #[inline(always)]
     unsafe fn add_band<L: Lanes>(&self, multiplier: &Multiplier, band: usize, first: bool, scratch: &mut [bf16]) {
-        let Work { gradient, cut, .. } = *self.work;
-        let [images, height, _] = cut.size;
-        let bands_of_image = height.div_ceil(cut.band[1]);
-        let (first_image, first_row) = (band / bands_of_image * cut.band[0], band % bands_of_image * cut.band[1]);
-        let grid =
-            Grid { images: cut.band[0].min(images - first_image), rows: cut.band[1].min(height - first_row), ..cut.grid() };
-        let steps = cut.steps(grid);
+        let cut = self.work.cut;
+        let (first_image, first_row, grid) = cut.place(band);
         let [panel_len, left_len, right_len] = cut.scratch();
         let (panel, rest) = scratch.split_at_mut(panel_len);
         let (left, right) = rest.split_at_mut(left_len);
-        let [blocks_x, blocks_dy] = self.blocks.clone();
-
-        let (window, reach) = (cut.window, cut.window.reach_beside());
-        let (views, rows, blocks) = (gradient.x, grid.rows, blocks_x.clone());
         // SAFETY: the caller has the level.
         unsafe {
-            transpose_part::<L>(&Part { views, window, reach, first_image, first_row, rows, blocks }, grid, panel, left, steps)
-        };
-        let (window, reach) = (Window::new(1, cut.features_dy), cut.window.reach_apart());
-        let (views, rows, blocks) = (gradient.dy, grid.image_rows(), blocks_dy.clone());
-        let part = Part { views, window, reach, first_image, first_row, rows, blocks };
-        // SAFETY: the caller has the level.
-        unsafe { pair_part::<L>(&part, grid, panel, right.split_at_mut(right_len).into()) };
-
-        let distances = cut.window.distances();
-        for (i, block_x) in blocks_x.enumerate() {
-            let start = left[i * steps * BLOCK..][..steps * BLOCK].as_ptr();
-            let left = Left { start, count: steps, pitch: BLOCK, distances: &[0] };
-            for (j, block_dy) in blocks_dy.clone().enumerate() {
+            self.lay_out_x::<L>(first_image, first_row, grid, panel, left);
+            self.lay_out_dy::<L>(first_image, first_row, grid, panel, right);
+        }
+        let (distances, steps, copy) = (cut.window.distances(), cut.steps(grid), right_len / cut.copies());
+        for (i, block_x) in self.blocks[0].clone().enumerate() {
+            let left = &left[i * steps * BLOCK..][..steps * BLOCK];
+            for (j, block_dy) in self.blocks[1].clone().enumerate() {
                 for tap in 0..distances {
                     // x shifted by a tap meets dy as dy shifted the other way meets x.
                     let shift = grid.distance(distances - 1 - tap);
-                    let from = shift % 2 * right_len + j * grid.plane() * SIDE + shift / 2 * 2 * SIDE;
-                    assert!(from + steps * BLOCK <= 2 * right_len, "pairs behind the last position");
-                    // SAFETY: the caller has the level; both sides have `steps` steps.
-                    unsafe {
-                        self.add_product::<L>(multiplier, &left, right.as_ptr().add(from), [tap, block_x, block_dy], first)
-                    };
+                    let right = &right[shift % 2 * copy + j * grid.plane() * SIDE..][shift / 2 * 2 * SIDE..grid.plane() * SIDE];
+                    // SAFETY: the caller has the level.
+                    unsafe { self.add_products::<L>(multiplier, grid, left, right, [tap, block_x, block_dy], first) };
                 }
             }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn lay_out_x<L: Lanes>(
+        &self,
+        first_image: usize,
+        first_row: usize,
+        grid: Grid,
+        panel: &mut [bf16],
+        left: &mut [bf16],
+    ) {
+        let Work { gradient, cut, .. } = *self.work;
+        let (views, window, reach) = (gradient.x, cut.window, cut.window.reach_beside());
+        let part = Part { views, window, reach, first_image, first_row, rows: grid.rows, blocks: self.blocks[0].clone() };
+        // SAFETY: passed on.
+        unsafe {
+            match cut.x_by_rows {
+                true => transpose_rows::<L>(&part, grid, left),
+                false => transpose_part::<L>(&part, grid, panel, left, cut.steps(grid)),
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn lay_out_dy<L: Lanes>(
+        &self,
+        first_image: usize,
+        first_row: usize,
+        grid: Grid,
+        panel: &mut [bf16],
+        right: &mut [bf16],
+    ) {
+        let Work { gradient, cut, .. } = *self.work;
+        let (views, window, reach) = (gradient.dy, Window::new(1, cut.features_dy), cut.window.reach_apart());
+        let part = Part { views, window, reach, first_image, first_row, rows: grid.image_rows(), blocks: self.blocks[1].clone() };
+        // SAFETY: passed on.
+        unsafe {
+            match cut.dy_by_rows {
+                true => pair_rows::<L>(&part, grid, right, cut.copies()),
+                false => pair_part::<L>(&part, grid, panel, right, cut.copies()),
+            }
+        }
+    }
+
+    /// Adds the products of a band's steps.
+    #[inline(always)]
+    unsafe fn add_products<L: Lanes>(
+        &self,
+        multiplier: &Multiplier,
+        grid: Grid,
+        left: &[bf16],
+        right: &[bf16],
+        block: [usize; 3],
+        first: bool,
+    ) {
+        if !self.work.cut.x_by_rows {
+            assert!(right.len() >= left.len(), "pairs behind the last position");
+            let (left, right) = (
+                Left { start: left.as_ptr(), count: left.len() / BLOCK, pitch: BLOCK, inner: &[0] },
+                Right { start: right.as_ptr(), gap: 0 },
+            );
+            // SAFETY: passed on; both sides have their steps.
+            return unsafe { self.add_product::<L>(multiplier, &left, right, block, first) };
+        }
+        let (row, gap) = (grid.width * SIDE, (grid.pitch() - grid.width) * SIDE);
+        for image in 0..grid.images {
+            let (left, right) =
+                (&left[image * grid.rows * row..][..grid.rows * row], &right[image * grid.image_pitch() * SIDE..]);
+            assert!(right.len() + gap >= grid.rows * (row + gap), "rows of pairs");
+            let left = Left { start: left.as_ptr(), count: grid.rows, pitch: row, inner: &INNER[..grid.width / SIDE] };
+            // SAFETY: passed on; both sides have their rows.
+            unsafe { self.add_product::<L>(multiplier, &left, Right { start: right.as_ptr(), gap }, block, first && image == 0) };
         }
     }
 
@@ -283,7 +228,7 @@ impl Task<'_> {
         &self,
         multiplier: &Multiplier,
         left: &Left<'_>,
-        right: *const bf16,
+        right: Right,
         [tap, block_x, block_dy]: [usize; 3],
         first: bool,
     ) {

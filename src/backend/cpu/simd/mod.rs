@@ -178,6 +178,18 @@ pub unsafe trait Lanes: Copy {
             }
         }
     }
+    /// `out[32 j + i] = from[i pitch + j]` for 32 x 32 numbers.
+    #[inline(always)]
+    unsafe fn transpose_bf16(from: *const bf16, pitch: usize, out: *mut bf16) {
+        // SAFETY: the caller has both blocks.
+        unsafe {
+            for i in 0..32 {
+                for j in 0..32 {
+                    out.add(32 * j + i).write(from.add(i * pitch + j).read());
+                }
+            }
+        }
+    }
     unsafe fn splat(x: f32) -> Self;
     unsafe fn add(self, other: Self) -> Self;
     unsafe fn sub(self, other: Self) -> Self;

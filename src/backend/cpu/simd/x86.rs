@@ -76,6 +76,37 @@ unsafe fn transpose(rows: [__m512i; 16]) -> [__m512i; 16] {
     columns
 }
 
+/// Eight columns of 32 rows of bf16, each column a vector. Lanes of 128 bits are put together by loads, so that what is left are
+/// transposes of 8 x 8 within lanes.
+#[inline(always)]
+unsafe fn columns_of_bf16(from: *const bf16, pitch: usize) -> [__m512i; 8] {
+    let mut rows = [_mm512_setzero_si512(); 8];
+    for (i, row) in rows.iter_mut().enumerate() {
+        let from = from.add(i * pitch);
+        *row = _mm512_castsi128_si512(_mm_loadu_si128(from.cast()));
+        *row = _mm512_inserti32x4::<1>(*row, _mm_loadu_si128(from.add(8 * pitch).cast()));
+        *row = _mm512_inserti32x4::<2>(*row, _mm_loadu_si128(from.add(16 * pitch).cast()));
+        *row = _mm512_inserti32x4::<3>(*row, _mm_loadu_si128(from.add(24 * pitch).cast()));
+    }
+    let (mut twos, mut fours, mut columns) = (rows, rows, rows);
+    for i in 0..4 {
+        twos[2 * i] = _mm512_unpacklo_epi16(rows[2 * i], rows[2 * i + 1]);
+        twos[2 * i + 1] = _mm512_unpackhi_epi16(rows[2 * i], rows[2 * i + 1]);
+    }
+    for i in 0..2 {
+        // fours[4 i + k] has columns 2 k and 2 k + 1 of rows 4 i to 4 i + 3.
+        fours[4 * i] = _mm512_unpacklo_epi32(twos[4 * i], twos[4 * i + 2]);
+        fours[4 * i + 1] = _mm512_unpackhi_epi32(twos[4 * i], twos[4 * i + 2]);
+        fours[4 * i + 2] = _mm512_unpacklo_epi32(twos[4 * i + 1], twos[4 * i + 3]);
+        fours[4 * i + 3] = _mm512_unpackhi_epi32(twos[4 * i + 1], twos[4 * i + 3]);
+    }
+    for k in 0..4 {
+        columns[2 * k] = _mm512_unpacklo_epi64(fours[k], fours[4 + k]);
+        columns[2 * k + 1] = _mm512_unpackhi_epi64(fours[k], fours[4 + k]);
+    }
+    columns
+}
+
 // SAFETY: the caller has AVX2 and FMA; loads and stores are unaligned ones of eight floats.
 unsafe impl Lanes for F32x8 {
     const N: usize = 8;
@@ -227,6 +258,22 @@ unsafe impl<const BF16: bool> Lanes for F32x16<BF16> {
         }
         for (j, column) in transpose(rows).into_iter().enumerate() {
             _mm512_storeu_si512(out.byte_add(4 * j * pitch_out).cast(), column);
+        }
+    }
+    #[inline(always)]
+    unsafe fn transpose_bf16(from: *const bf16, pitch: usize, out: *mut bf16) {
+        if BF16 {
+            for group in 0..4 {
+                for (j, column) in columns_of_bf16(from.add(8 * group), pitch).into_iter().enumerate() {
+                    _mm512_storeu_si512(out.add(32 * (8 * group + j)).cast(), column);
+                }
+            }
+        } else {
+            for i in 0..32 {
+                for j in 0..32 {
+                    out.add(32 * j + i).write(from.add(i * pitch + j).read());
+                }
+            }
         }
     }
     #[inline(always)]
