@@ -11,8 +11,9 @@ pub use session::{Session, Timing};
 
 use crate::error::Result;
 use crate::ops::Instruction;
+use crate::ops::conv2d_normalised_grad::Conv2dNormalisedGrad;
 use crate::plan::{Plan, Precision, Slot};
-use crate::tape::Shape;
+use crate::tape::{DType, Shape};
 
 /// A device that executes plans.
 pub trait Backend: Send {
@@ -29,6 +30,11 @@ pub trait Backend: Send {
 
     /// Whether it has [`crate::ops::conv2d_normalised`].
     fn normalises_convolutions(&self) -> bool {
+        false
+    }
+
+    /// Whether it has [`crate::ops::conv2d_normalised_grad`] for such inputs.
+    fn merges_gradients(&self, _op: &Conv2dNormalisedGrad, _inputs: &[(Shape, DType)]) -> bool {
         false
     }
 

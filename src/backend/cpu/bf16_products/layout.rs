@@ -5,6 +5,7 @@ use super::super::simd::{Lanes, prefetch};
 use super::panel::{Grid, Part, Pixels};
 use super::product::{BLOCK, SIDE};
 use half::bf16;
+use std::ops::Range;
 
 /// How far ahead pixels are asked for.
 const PIXELS_AHEAD: usize = 64;
@@ -135,14 +136,36 @@ pub unsafe fn pair_part<L: Lanes>(part: &Part<'_>, grid: Grid, panel: &mut [bf16
             for block in 0..part.blocks.len() {
                 let from = &panel[block * plane * SIDE..][..plane * SIDE];
                 let out = &mut out[parity * copy + block * plane * SIDE..][..plane * SIDE];
-                for pair in done[parity]..ready {
-                    let from = &from[(2 * pair + parity) * SIDE..][..2 * SIDE];
-                    let out = &mut out[2 * pair * SIDE..][..2 * SIDE];
-                    // SAFETY: the caller has the level; both are two positions long.
-                    unsafe { L::interleave(from.as_ptr(), from.as_ptr().add(SIDE), out.as_mut_ptr()) };
-                }
+                // SAFETY: passed on.
+                unsafe { pair_positions::<L>(from, parity, done[parity]..ready, out) };
             }
             done[parity] = ready.max(done[parity]);
         }
+    }
+}
+
+/// As [`pair_part`], of a panel that is filled, with `blocks` blocks.
+///
+/// # Safety
+/// The CPU has the level of `L`.
+#[inline(always)]
+pub unsafe fn pair_panel<L: Lanes>(panel: &[bf16], blocks: usize, grid: Grid, out: &mut [bf16], copies: usize) {
+    let (plane, copy) = (grid.plane() * SIDE, out.len() / copies);
+    for (parity, out) in out.chunks_exact_mut(copy).enumerate() {
+        for (from, out) in panel.chunks_exact(plane).zip(out.chunks_exact_mut(plane)).take(blocks) {
+            // SAFETY: passed on.
+            unsafe { pair_positions::<L>(from, parity, 0..(grid.plane() - parity) / 2, out) };
+        }
+    }
+}
+
+/// Some pairs of a block's positions, of which position `parity` begins the first.
+#[inline(always)]
+unsafe fn pair_positions<L: Lanes>(from: &[bf16], parity: usize, pairs: Range<usize>, out: &mut [bf16]) {
+    for pair in pairs {
+        let from = &from[(2 * pair + parity) * SIDE..][..2 * SIDE];
+        let out = &mut out[2 * pair * SIDE..][..2 * SIDE];
+        // SAFETY: the caller has the level; both are two positions long.
+        unsafe { L::interleave(from.as_ptr(), from.as_ptr().add(SIDE), out.as_mut_ptr()) };
     }
 }

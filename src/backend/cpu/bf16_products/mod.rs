@@ -15,12 +15,15 @@
 mod convolution;
 mod cut;
 mod layout;
+mod merged_grad;
 mod operations;
 mod panel;
 mod product;
 mod target;
+#[cfg(test)]
+mod tests;
 mod weight_grad;
 mod weight_grad_cut;
 mod weights;
 
-pub(super) use operations::{run, workspace_bytes};
+pub(super) use operations::{merges_gradients, run, workspace_bytes};

@@ -15,6 +15,7 @@ use super::super::map::{self, Elements, Out, stream};
 use super::super::pool::own_place;
 use super::super::simd::{Kernel, Lanes, Level, dispatch};
 use super::layout::{pair_part, pair_rows, transpose_part, transpose_rows};
+use super::merged_grad::MergedGrad;
 use super::panel::{Grid, Part, Views, Window};
 use super::product::{BLOCK, INNER, Left, Multiplier, Place, Right, SIDE, Sums};
 use super::weight_grad_cut::{Side, WeightGradCut};
@@ -22,12 +23,37 @@ use half::bf16;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// One gradient. With a transposed convolution, features of `dy` are those of its four taps, one after another.
+/// The gradient of a convolution's result.
+#[derive(Clone, Copy)]
+pub enum Dy<'a> {
+    /// With a transposed convolution, features are those of its four taps, one after another.
+    Images(Views<'a>),
+    /// Computed band by band.
+    Merged(&'a MergedGrad<'a>),
+}
+
+impl Dy<'_> {
+    fn side(&self) -> Side {
+        match self {
+            Dy::Images(views) => Side::of(views),
+            Dy::Merged(merged) => Side::new([merged.channels].into_iter()),
+        }
+    }
+
+    fn size(&self) -> [usize; 3] {
+        match self {
+            Dy::Images(views) => views.size(),
+            Dy::Merged(merged) => merged.size,
+        }
+    }
+}
+
+/// One gradient.
 pub struct WeightGrad<'a> {
     pub level: Level,
     pub kernel: usize,
     pub x: Views<'a>,
-    pub dy: Views<'a>,
+    pub dy: Dy<'a>,
     /// Output channels of a tap.
     pub co: usize,
 }
@@ -35,14 +61,18 @@ pub struct WeightGrad<'a> {
 impl WeightGrad<'_> {
     /// Writes dw `[taps, ci, co]`; `workspace` has what [`super::weight_grad_cut::workspace`] asks for.
     pub fn run(&self, dw: &mut [f32], workspace: &mut [f32]) {
-        let cut = WeightGradCut::new(self.kernel, [&self.x, &self.dy].map(Side::of), self.x.size());
+        let sides = [Side::of(&self.x), self.dy.side()];
+        let cut = match self.dy {
+            Dy::Images(_) => WeightGradCut::new(self.kernel, sides, self.x.size()),
+            Dy::Merged(_) => WeightGradCut::merged(self.kernel, sides, self.x.size()),
+        };
         assert_eq!(self.x.size(), self.dy.size(), "images of one size");
         assert_eq!(dw.len(), cut.len(), "weights of all taps");
         let (partials, rest) = workspace.split_at_mut(cut.partials_len().next_multiple_of(BLOCK));
         let scratch: &mut [bf16] = bytemuck::cast_slice_mut(rest);
         assert!(scratch.len() >= rayon::current_num_threads() * cut.scratch_len(), "the workspace of a gradient");
-        let work =
-            Work { gradient: self, cut, dw: dw.as_mut_ptr(), partials: partials.as_mut_ptr(), scratch: scratch.as_mut_ptr() };
+        let scratch = scratch.as_mut_ptr();
+        let work = Work { gradient: self, cut, dw: dw.as_mut_ptr(), partials: partials.as_mut_ptr(), scratch };
         let [groups_x, groups_dy] = cut.groups();
         (0..cut.chunks() * groups_x * groups_dy).into_par_iter().for_each(|task| {
             let (group, chunk) = (task % (groups_x * groups_dy), task / (groups_x * groups_dy));
@@ -56,8 +86,7 @@ impl WeightGrad<'_> {
         if cut.chunks() > 1 {
             let len = cut.len();
             let (others, partials) = (cut.chunks() - 1, &partials[..cut.partials_len()]);
-            let chunks = AddChunks { dw: Out::new(dw, len), partials, others, len };
-            map::flat(self.level, &chunks, len);
+            map::flat(self.level, &AddChunks { dw: Out::new(dw, len), partials, others, len }, len);
         }
     }
 }
@@ -132,7 +161,7 @@ impl Task<'_> {
         // SAFETY: the caller has the level.
         unsafe {
             self.lay_out_x::<L>(first_image, first_row, grid, panel, left);
-            self.lay_out_dy::<L>(first_image, first_row, grid, panel, right);
+            self.lay_out_dy::<L>(multiplier, first_image, first_row, grid, panel, right);
         }
         let (distances, steps, copy) = (cut.window.distances(), cut.steps(grid), right_len / cut.copies());
         for (i, block_x) in self.blocks[0].clone().enumerate() {
@@ -173,6 +202,7 @@ impl Task<'_> {
     #[inline(always)]
     unsafe fn lay_out_dy<L: Lanes>(
         &self,
+        multiplier: &Multiplier,
         first_image: usize,
         first_row: usize,
         grid: Grid,
@@ -180,7 +210,14 @@ impl Task<'_> {
         right: &mut [bf16],
     ) {
         let Work { gradient, cut, .. } = *self.work;
-        let (views, window, reach) = (gradient.dy, Window::new(1, cut.features_dy), cut.window.reach_apart());
+        let views = match gradient.dy {
+            Dy::Images(views) => views,
+            Dy::Merged(merged) => {
+                // SAFETY: passed on; a band's pixels are one task's.
+                return unsafe { merged.lay_out::<L>(multiplier, [first_image, first_row], grid, panel, right, cut.copies()) };
+            }
+        };
+        let (window, reach) = (Window::new(1, cut.features_dy), cut.window.reach_apart());
         let part = Part { views, window, reach, first_image, first_row, rows: grid.image_rows(), blocks: self.blocks[1].clone() };
         // SAFETY: passed on.
         unsafe {
