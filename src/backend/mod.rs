@@ -11,9 +11,8 @@ pub use session::{Session, Timing};
 
 use crate::error::Result;
 use crate::ops::Instruction;
-use crate::ops::conv2d_normalised_grad::Conv2dNormalisedGrad;
 use crate::plan::{Plan, Precision, Slot};
-use crate::tape::{DType, Shape};
+use crate::tape::Shape;
 
 /// A device that executes plans.
 pub trait Backend: Send {
@@ -30,11 +29,6 @@ pub trait Backend: Send {
 
     /// Whether it has [`crate::ops::conv2d_normalised`].
     fn normalises_convolutions(&self) -> bool {
-        false
-    }
-
-    /// Whether it has [`crate::ops::conv2d_normalised_grad`] for such inputs.
-    fn merges_gradients(&self, _op: &Conv2dNormalisedGrad, _inputs: &[(Shape, DType)]) -> bool {
         false
     }
 

@@ -36,15 +36,9 @@ impl Session {
     /// # Errors
     /// If a tape cannot be planned, or the device lacks a kernel.
     pub fn plan(backend: Box<dyn Backend>, tapes: &[&Tape], options: PlanOptions) -> Result<Session> {
-        let rewrite = |tape: &&Tape| {
-            let mut list = plan::rewrite(tape, options);
-            if options.fuse {
-                if backend.normalises_convolutions() {
-                    list = plan::normalise_convolutions(list);
-                }
-                list = plan::merge_gradients(list, &|op, inputs| backend.merges_gradients(op, inputs));
-            }
-            list
+        let rewrite = |tape: &&Tape| match plan::rewrite(tape, options) {
+            list if options.fuse && backend.normalises_convolutions() => plan::normalise_convolutions(list),
+            list => list,
         };
         let rewritten: Vec<Tape> = tapes.iter().map(rewrite).collect();
         let layout = PersistentLayout::new(&rewritten.iter().collect::<Vec<_>>());

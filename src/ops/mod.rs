@@ -17,7 +17,6 @@ pub mod check_finite;
 pub mod concat;
 pub mod conv2d;
 pub mod conv2d_normalised;
-pub mod conv2d_normalised_grad;
 pub mod conv_transpose2d;
 pub mod dice_bce;
 pub mod max_pool2d;
@@ -92,7 +91,6 @@ pub enum Instruction {
     Augment(augment::Augment),
     Conv2d(conv2d::Conv2d),
     Conv2dNormalised(conv2d_normalised::Conv2dNormalised),
-    Conv2dNormalisedGrad(conv2d_normalised_grad::Conv2dNormalisedGrad),
     Conv2dDataGrad(conv2d::Conv2dDataGrad),
     Conv2dWeightGrad(conv2d::Conv2dWeightGrad),
     ConvTranspose2d(conv_transpose2d::ConvTranspose2d),
@@ -127,7 +125,6 @@ impl Instruction {
             Instruction::Augment(op) => op,
             Instruction::Conv2d(op) => op,
             Instruction::Conv2dNormalised(op) => op,
-            Instruction::Conv2dNormalisedGrad(op) => op,
             Instruction::Conv2dDataGrad(op) => op,
             Instruction::Conv2dWeightGrad(op) => op,
             Instruction::ConvTranspose2d(op) => op,
@@ -192,7 +189,6 @@ impl Instruction {
             self,
             Instruction::Conv2d(_)
                 | Instruction::Conv2dNormalised(_)
-                | Instruction::Conv2dNormalisedGrad(_)
                 | Instruction::Conv2dDataGrad(_)
                 | Instruction::Conv2dWeightGrad(_)
                 | Instruction::ConvTranspose2d(_)

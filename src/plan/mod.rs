@@ -6,7 +6,6 @@ mod fuse;
 mod lifetime;
 mod receipt;
 
-pub use fuse::Merges;
 pub use receipt::MemoryReceipt;
 
 use crate::error::Result;
@@ -156,13 +155,6 @@ pub fn rewrite(tape: &Tape, options: PlanOptions) -> Tape {
 /// As [`rewrite`], for a device on which convolutions normalise their results ([`crate::ops::conv2d_normalised`]).
 pub fn normalise_convolutions(mut tape: Tape) -> Tape {
     fuse::normalise_convolutions(&mut tape);
-    tape
-}
-
-/// As [`rewrite`], for a device that takes the gradients of a convolution and its normalisation in one pass, for inputs for which `has`
-/// says so ([`crate::ops::conv2d_normalised_grad`]).
-pub fn merge_gradients(mut tape: Tape, has: Merges<'_>) -> Tape {
-    fuse::merge_gradients(&mut tape, has);
     tape
 }
 

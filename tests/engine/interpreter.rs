@@ -22,13 +22,6 @@ pub fn execute(instruction: &Instruction, inputs: &[Array], before: &[Array]) ->
             let z = conv2d::forward(w, rest, None);
             vec![batch_norm::apply(&z, [mean, var, gamma, beta], None, f64::from(op.eps), op.relu)]
         }
-        (Instruction::Conv2dNormalisedGrad(op), inputs) => {
-            let (of_normalisation, rest) = inputs.split_at(op.n_normalised());
-            let apply = Instruction::BatchNormGradApply(op.normalisation.clone());
-            let dz = execute(&apply, of_normalisation, before).remove(0);
-            let dw = conv2d::weight_grad(rest[0].shape[0], &dz, &rest[1..]);
-            [dw].into_iter().chain(conv2d::data_grad(&rest[0], &dz, op.channels)).collect()
-        }
         (Instruction::Conv2dDataGrad(op), [w, dy]) => conv2d::data_grad(w, dy, op.channels),
         (Instruction::Conv2dWeightGrad(op), [dy, images @ ..]) => vec![conv2d::weight_grad(op.kernel, dy, images)],
         (Instruction::ConvTranspose2d(_), [w, x, b]) => vec![conv_transpose2d::forward(w, x, b)],

@@ -6,7 +6,6 @@ use half::{bf16, f16};
 use unet_engine::backend::Backend;
 use unet_engine::error::Result;
 use unet_engine::ops::Instruction;
-use unet_engine::ops::conv2d_normalised_grad::Conv2dNormalisedGrad;
 use unet_engine::plan::{Plan, Region, Slot};
 use unet_engine::tape::{DType, Shape};
 
@@ -49,11 +48,6 @@ impl Backend for ReferenceBackend {
 
     fn normalises_convolutions(&self) -> bool {
         true
-    }
-
-    /// In f32, where what lies between the parts is not rounded.
-    fn merges_gradients(&self, _: &Conv2dNormalisedGrad, inputs: &[(Shape, DType)]) -> bool {
-        inputs[0].1 == DType::F32
     }
 
     /// Some scratch memory for every other instruction, so that a plan has to place it.

@@ -8,9 +8,9 @@ use half::f16;
 use std::alloc::Layout;
 use std::ptr::NonNull;
 
-/// The most inputs of any instruction (`conv2d_normalised_grad`).
-pub(super) const MAX_INPUTS: usize = 11;
-/// The most outputs of any instruction (`adam`, `conv2d_normalised_grad`).
+/// The most inputs of any instruction (`batch_norm_grad_apply`).
+const MAX_INPUTS: usize = 8;
+/// The most outputs of any instruction (`adam`).
 const MAX_OUTPUTS: usize = 3;
 
 /// Zeroed bytes, aligned for the widest vector load.

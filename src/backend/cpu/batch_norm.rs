@@ -200,53 +200,11 @@ pub(super) fn grad_reduce<T: Stored>(level: Level, op: &BatchNormGradReduce, ope
 }
 
 /// dx = scale dz - (offset + slope (x - mean)) with numbers per channel.
-pub(super) struct InputGrad<'a, T> {
+struct GradApply<'a, T> {
     terms: GradTerms<'a, T>,
     scale: &'a [f32],
     offset: &'a [f32],
     slope: &'a [f32],
-}
-
-impl<'a, T: Stored> InputGrad<'a, T> {
-    /// Of the first inputs of `operands`, which are those of `op`. `numbers` has room for three per channel.
-    pub fn new(op: &BatchNormGradApply, operands: &Operands<'a>, numbers: &'a mut [f32]) -> Self {
-        let shape = operands.input_shape(0);
-        let [var, gamma, dgamma, dbeta] = [3, 4, 5, 6].map(|i| operands.input(i));
-        let (scale, rest) = numbers.split_at_mut(shape.c());
-        let (offset, slope) = rest.split_at_mut(shape.c());
-        let count = shape.pixels() as f32;
-        scales(gamma, var, op.eps, scale);
-        for c in 0..shape.c() {
-            offset[c] = scale[c] * dbeta[c] / count;
-            slope[c] = scale[c] * inverse_deviation(var[c], op.eps) * dgamma[c] / count;
-        }
-        let scale = &*scale;
-        let passing = match op.gate {
-            Gate::Open => Passing::Open,
-            Gate::Output => Passing::Output(operands.input_as(7)),
-            Gate::Normalised => Passing::Normalised([scale, operands.input(7)]),
-        };
-        let terms = GradTerms { dy: operands.input_as::<T>(0), x: operands.input_as(1), mean: operands.input(2), passing };
-        InputGrad { terms, scale, offset, slope: &slope[..shape.c()] }
-    }
-
-    /// dx and dz of elements `at .. at + N`, which are channels `c ..` of their pixel.
-    ///
-    /// # Safety
-    /// The CPU has the level of `L`; the elements are in bounds.
-    #[inline(always)]
-    pub unsafe fn dx_and_dz<L: Lanes>(&self, at: usize, c: usize) -> [L; 2] {
-        // SAFETY: passed on.
-        unsafe {
-            let [dz, centred] = self.terms.dz_and_centred::<L>(at, c);
-            let through_statistics = centred.mul_add(load(self.slope, c), load(self.offset, c));
-            [dz.mul(load(self.scale, c)).sub(through_statistics), dz]
-        }
-    }
-}
-
-struct GradApply<'a, T> {
-    gradient: InputGrad<'a, T>,
     dx: Out<T>,
     dresidual: Option<Out<T>>,
 }
@@ -256,8 +214,9 @@ impl<T: Stored> Elements for GradApply<'_, T> {
     unsafe fn at<L: Lanes>(&self, at: usize, c: usize) {
         // SAFETY: passed on.
         unsafe {
-            let [dx, dz] = self.gradient.dx_and_dz::<L>(at, c);
-            self.dx.store(at, dx);
+            let [dz, centred] = self.terms.dz_and_centred::<L>(at, c);
+            let through_statistics = centred.mul_add(load(self.slope, c), load(self.offset, c));
+            self.dx.store(at, dz.mul(load(self.scale, c)).sub(through_statistics));
             if let Some(dresidual) = self.dresidual {
                 dresidual.store(at, dz);
             }
@@ -267,10 +226,24 @@ impl<T: Stored> Elements for GradApply<'_, T> {
 
 pub(super) fn grad_apply<T: Stored>(level: Level, op: &BatchNormGradApply, operands: &mut Operands) {
     let shape = operands.input_shape(0);
-    let numbers = operands.workspace::<f32>();
-    let gradient = InputGrad::<T>::new(op, operands, numbers);
+    let [var, gamma, dgamma, dbeta] = [3, 4, 5, 6].map(|i| operands.input(i));
+    let (scale, rest) = operands.workspace::<f32>().split_at_mut(shape.c());
+    let (offset, slope) = rest.split_at_mut(shape.c());
+    let count = shape.pixels() as f32;
+    scales(gamma, var, op.eps, scale);
+    for c in 0..shape.c() {
+        offset[c] = scale[c] * dbeta[c] / count;
+        slope[c] = scale[c] * inverse_deviation(var[c], op.eps) * dgamma[c] / count;
+    }
+    let scale = &*scale;
+    let passing = match op.gate {
+        Gate::Open => Passing::Open,
+        Gate::Output => Passing::Output(operands.input_as(7)),
+        Gate::Normalised => Passing::Normalised([scale, operands.input(7)]),
+    };
+    let terms = GradTerms { dy: operands.input_as::<T>(0), x: operands.input_as(1), mean: operands.input(2), passing };
     let dx = Out::new(operands.output_as(0), shape.len());
     let dresidual = op.residual.then(|| Out::new(operands.output_as(1), shape.len()));
-    let work = GradApply { gradient, dx, dresidual };
+    let work = GradApply { terms, scale, offset, slope: &slope[..shape.c()], dx, dresidual };
     map::pixels(level, &work, shape.pixels(), shape.c());
 }

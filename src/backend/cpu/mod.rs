@@ -36,7 +36,6 @@ mod winograd;
 use super::Backend;
 use crate::error::{Error, Result};
 use crate::ops::Instruction;
-use crate::ops::conv2d_normalised_grad::Conv2dNormalisedGrad;
 use crate::plan::{Plan, Precision, Slot, Step};
 use crate::tape::{DType, Shape};
 use arena::{Arena, Operands};
@@ -149,10 +148,6 @@ impl Backend for Cpu {
         true
     }
 
-    fn merges_gradients(&self, op: &Conv2dNormalisedGrad, inputs: &[(Shape, DType)]) -> bool {
-        bf16_products::merges_gradients(op, inputs)
-    }
-
     fn inference_precision(&self, calibrated: Precision) -> Precision {
         if calibrated == self.settings.level.precision() { calibrated } else { Precision::F32 }
     }
@@ -255,7 +250,6 @@ fn execute_on<T: Stored>(settings: Settings, instruction: &Instruction, operands
         Instruction::Augment(op) => augment::run(op, operands),
         Instruction::Conv2d(op) => conv2d::forward(settings, op, operands),
         Instruction::Conv2dNormalised(op) => conv2d::normalised(settings, op, operands),
-        Instruction::Conv2dNormalisedGrad(_) => unreachable!("only on bf16"),
         Instruction::Conv2dDataGrad(op) => conv2d::data_grad(settings, op, operands),
         Instruction::Conv2dWeightGrad(op) => weight_grad::conv2d(settings, op.kernel, operands),
         Instruction::ConvTranspose2d(_) => conv_transpose2d::forward(level, operands),

@@ -14,9 +14,9 @@ use crate::random::{Philox, Purpose};
 use crate::tape::{DType, Shape, Tape};
 use half::bf16;
 
-pub(super) type Tensor = (Shape, Vec<f32>);
+type Tensor = (Shape, Vec<f32>);
 
-pub(super) fn random(shape: Shape, stream: u32) -> Tensor {
+fn random(shape: Shape, stream: u32) -> Tensor {
     let mut rng = Philox::new(11, 0, stream, Purpose::Bench);
     // Numbers that bf16 holds as well.
     (shape, (0..shape.len()).map(|_| bf16::from_f32(rng.range(-1.0, 1.0)).to_f32()).collect())
@@ -24,14 +24,14 @@ pub(super) fn random(shape: Shape, stream: u32) -> Tensor {
 
 /// How the CPU computes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Way {
-    pub level: Level,
-    pub convolutions: Convolutions,
-    pub precision: Precision,
+struct Way {
+    level: Level,
+    convolutions: Convolutions,
+    precision: Precision,
 }
 
 /// Runs one instruction and returns its outputs.
-pub(super) fn run(way: Way, threads: usize, instruction: &Instruction, inputs: &[Tensor]) -> Vec<Vec<f32>> {
+fn run(way: Way, threads: usize, instruction: &Instruction, inputs: &[Tensor]) -> Vec<Vec<f32>> {
     let mut tape = Tape::new();
     let ids: Vec<_> = inputs.iter().enumerate().map(|(i, (s, _))| tape.input(&format!("i{i}"), *s, DType::F32)).collect();
     let outputs = tape.record(instruction.clone(), &ids).unwrap();
@@ -141,7 +141,7 @@ fn ways_are_known_by_their_names() {
 }
 
 /// [n, h, w, c0, c1, co, kernel]
-const CONVOLUTIONS: [[usize; 7]; 29] = [
+pub(super) const CONVOLUTIONS: [[usize; 7]; 32] = [
     [1, 1, 1, 1, 0, 1, 3],
     [1, 1, 1, 3, 0, 17, 1],
     [3, 5, 7, 1, 0, 8, 3],
@@ -168,13 +168,17 @@ const CONVOLUTIONS: [[usize; 7]; 29] = [
     [5, 37, 9, 32, 0, 32, 3],
     [7, 5, 6, 12, 10, 40, 3],
     [1, 3, 700, 34, 0, 33, 3],
-    // On bf16 rows that are laid out straight from the image: two images, several blocks, bands of rows and of images, one side alone.
+    // On bf16 rows that are laid out straight from the image ([`super::bf16_products`] asserts how they are cut): several blocks, bands of
+    // several rows and of several images, one side alone.
     [2, 7, 32, 32, 0, 64, 3],
     [1, 19, 96, 32, 64, 32, 3],
     [3, 2, 64, 64, 0, 96, 1],
     [1, 9, 64, 64, 0, 17, 3],
     [2, 6, 34, 20, 0, 64, 3],
     [2, 5, 33, 32, 0, 32, 3],
+    [2, 23, 32, 32, 0, 32, 3],
+    [5, 2, 32, 32, 0, 32, 3],
+    [3, 5, 8, 1, 0, 32, 3],
 ];
 
 fn conv_inputs([n, h, w, c0, c1, co, k]: [usize; 7]) -> (Tensor, Tensor, Tensor, Tensor) {

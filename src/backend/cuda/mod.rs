@@ -255,7 +255,7 @@ fn lower(step: &Step, lowering: &mut Lowering<'_>) {
     match &step.instruction {
         Instruction::Augment(op) => augment::run(op, lowering),
         Instruction::Conv2d(op) => conv2d::forward(op, lowering),
-        Instruction::Conv2dNormalised(_) | Instruction::Conv2dNormalisedGrad(_) => unreachable!("no plan of this device has it"),
+        Instruction::Conv2dNormalised(_) => unreachable!("no plan of this device has it"),
         Instruction::Conv2dDataGrad(op) => conv2d::data_grad(op, lowering),
         Instruction::Conv2dWeightGrad(op) => conv2d::weight_grad(op, lowering),
         Instruction::ConvTranspose2d(_) => conv_transpose2d::forward(lowering),

@@ -81,7 +81,7 @@ fn describe(plan: &Plan, step: usize) -> String {
     let images = step.inputs.iter().chain(&step.outputs).map(|s| s.shape);
     let largest = images.filter(|s| s.h() > 3).max_by_key(|s| s.pixels());
     let weights = match name {
-        "conv2d_weight_grad" | "conv2d_normalised_grad" | "conv_transpose2d_weight_grad" => Some(step.outputs[0].shape),
+        "conv2d_weight_grad" | "conv_transpose2d_weight_grad" => Some(step.outputs[0].shape),
         _ if name.starts_with("conv") => Some(step.inputs[0].shape),
         _ => None,
     };

@@ -4,13 +4,10 @@
 mod batch_norm;
 mod concat;
 mod dead_code;
-mod merged;
 mod normalised;
 mod overflow;
 mod precision;
 mod schedule;
-
-pub use merged::Merges;
 
 use super::PlanOptions;
 use crate::tape::{Node, Tape, ValueId};
@@ -39,11 +36,6 @@ pub(super) fn rewrite(tape: &Tape, options: PlanOptions) -> Tape {
 /// For devices that have [`crate::ops::conv2d_normalised`]; behind [`rewrite`].
 pub(super) fn normalise_convolutions(tape: &mut Tape) {
     normalised::fuse_normalisation(tape);
-}
-
-/// For devices that have [`crate::ops::conv2d_normalised_grad`] for some inputs; behind [`rewrite`].
-pub(super) fn merge_gradients(tape: &mut Tape, has: Merges<'_>) {
-    merged::merge_gradients(tape, has);
 }
 
 /// Who writes and who reads each value, as indices of nodes. Made anew after every rewrite: lists are short, and stale indices would

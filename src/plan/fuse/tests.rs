@@ -67,42 +67,6 @@ fn convolutions_normalise_at_inference() {
     }
 }
 
-/// All gradients that follow a normalisation without residual are merged with it where the convolution's image has a gradient, at any
-/// precision; weights are still updated behind their last reader, and none are where the device has nothing.
-#[test]
-fn gradients_are_merged_where_a_device_has_it() {
-    for (arch, levels) in [(Arch::Standard, 4), (Arch::Deep, 5), (Arch::Residual, 4)] {
-        for precision in [Precision::F32, Precision::Bf16] {
-            let training = rewrite(&training(arch, levels), PlanOptions { fuse: true, precision });
-            let mut merged = training.clone();
-            merge_gradients(&mut merged, &|_, _| false);
-            assert_eq!(merged.nodes(), training.nodes(), "{arch:?}");
-            merge_gradients(&mut merged, &|_, _| true);
-            assert_sound(&merged);
-            let (before, after) = (counts(&training), counts(&merged));
-            let n = after["conv2d_normalised_grad"];
-            for part in ["batch_norm_grad_apply", "conv2d_weight_grad", "conv2d_data_grad"] {
-                assert_eq!(after.get(part).copied().unwrap_or(0), before[part] - n, "{arch:?}: {part}");
-            }
-            // Convolutions of the network's input, of which a residual block has two, need no gradient of their image.
-            let (residual, of_input) = if arch == Arch::Residual { (2 * levels + 1, 2) } else { (0, 1) };
-            assert_eq!(n, before["batch_norm_grad_apply"] - residual - of_input, "{arch:?}");
-            assert_updates_are_late(&merged);
-        }
-    }
-}
-
-/// Nobody reads a persistent value behind the node that updates it.
-fn assert_updates_are_late(tape: &Tape) {
-    for (index, node) in tape.nodes().iter().enumerate() {
-        let is_persistent = |v: &&ValueId| matches!(tape.values()[v.index()].residence, Residence::Persistent(_));
-        for updated in node.outputs.iter().filter(is_persistent) {
-            let later = tape.nodes()[index + 1..].iter().find(|n| n.inputs.contains(updated));
-            assert!(later.is_none(), "{:?} reads what {} has updated", later, node.instruction.name());
-        }
-    }
-}
-
 /// What somebody else reads, and what has a bias, is not taken in.
 #[test]
 fn other_readers_keep_their_convolution() {

@@ -54,8 +54,7 @@ impl Convolution<'_> {
         }
     }
 
-    /// Packs all columns.
-    pub(super) fn pack_all(&self, cut: Cut, packed: &mut [bf16]) {
+    fn pack_all(&self, cut: Cut, packed: &mut [bf16]) {
         let steps = cut.window.steps();
         packed.par_chunks_mut(BLOCK).enumerate().for_each(|(i, out)| {
             dispatch(self.level, PackStep { columns: self.columns(i / steps), window: cut.window, step: i % steps, out });
@@ -138,13 +137,13 @@ impl Kernel for LayOut<'_> {
     }
 }
 
-pub(super) struct Work<'a> {
-    pub convolution: &'a Convolution<'a>,
-    pub cut: Cut,
+struct Work<'a> {
+    convolution: &'a Convolution<'a>,
+    cut: Cut,
     /// All packed columns, or all panels.
-    pub ready: &'a [bf16],
+    ready: &'a [bf16],
     /// A panel or a packed column block of each thread.
-    pub own: *mut bf16,
+    own: *mut bf16,
 }
 
 // SAFETY: threads write to what is their own, and tasks to pixels and channels of their own.
@@ -161,17 +160,18 @@ struct BandTask<'a> {
 impl Kernel for BandTask<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        let Work { convolution, cut, .. } = *self.work;
+        let Work { convolution, cut, ready, .. } = *self.work;
         let cut = Cut { rows: cut.rows.min(cut.height - self.first_row), ..cut };
         let grid = cut.grid();
         // SAFETY: here alone.
         let panel = unsafe { self.work.own() };
         convolution.part(cut, self.image, self.first_row, 0..cut.window.blocks()).fill(grid, panel);
         let multiplier = Multiplier::new(convolution.level);
-        let band = Band { work: self.work, grid, image: self.image, first_row: self.first_row };
         for block in self.columns {
+            let band = Band { work: self.work, grid, image: self.image, first_row: self.first_row };
+            let packed = &ready[block * cut.block_len()..][..cut.block_len()];
             // SAFETY: passed on.
-            unsafe { band.multiply_by_ready::<L>(&multiplier, panel, block) };
+            unsafe { band.multiply::<L>(&multiplier, panel, packed, &convolution.columns(block)) };
         }
     }
 }
@@ -222,26 +222,14 @@ impl Work<'_> {
 }
 
 /// Rows of an image.
-pub(super) struct Band<'a> {
-    pub work: &'a Work<'a>,
-    pub grid: Grid,
-    pub image: usize,
-    pub first_row: usize,
+struct Band<'a> {
+    work: &'a Work<'a>,
+    grid: Grid,
+    image: usize,
+    first_row: usize,
 }
 
 impl Band<'_> {
-    /// Multiplies the band's panel by column block `block`, which lies ready.
-    ///
-    /// # Safety
-    /// As [`Band::multiply`].
-    #[inline(always)]
-    pub unsafe fn multiply_by_ready<L: Lanes>(&self, multiplier: &Multiplier, panel: &[bf16], block: usize) {
-        let Work { convolution, cut, ready, .. } = *self.work;
-        let packed = &ready[block * cut.block_len()..][..cut.block_len()];
-        // SAFETY: passed on.
-        unsafe { self.multiply::<L>(multiplier, panel, packed, &convolution.columns(block)) };
-    }
-
     /// Multiplies the band's panel by a packed column block.
     ///
     /// # Safety

@@ -61,13 +61,6 @@ impl Cut {
         Cut { shared: Shared::Bands, rows, group: column_blocks.div_ceil(groups), ..whole }
     }
 
-    /// Of weights alone: for panels that are laid out elsewhere.
-    pub fn of_weights(kernel: usize, features: usize, [images, height, width]: [usize; 3], channels: &[usize]) -> Cut {
-        let column_blocks = channels.iter().map(|c| c.div_ceil(SIDE)).sum();
-        let window = Window::new(kernel, features);
-        Cut { shared: Shared::Bands, window, width, height, images, rows: height, column_blocks, group: column_blocks }
-    }
-
     /// Of a band.
     pub fn grid(self) -> Grid {
         Grid { window: self.window, width: self.width, rows: self.rows, images: 1 }

@@ -7,7 +7,7 @@ use super::product::{BLOCK, SIDE};
 use half::bf16;
 use std::ops::Range;
 
-/// How far ahead pixels are asked for.
+/// How far ahead pixels are asked for: a block of 64 of them is 4 KiB, as in passes over whole images.
 const PIXELS_AHEAD: usize = 64;
 
 /// Lays the rows of a part out in `out`, `[block][step][32 features][32 pixels]`, as the left side. Rows are whole steps, and lie in the
@@ -131,30 +131,15 @@ pub unsafe fn pair_part<L: Lanes>(part: &Part<'_>, grid: Grid, panel: &mut [bf16
         // SAFETY: begun above.
         unsafe { part.fill_row(grid, row, panel) };
         let filled = if row + 1 < rows { (row + 1) * grid.pitch() } else { plane };
-        for parity in 0..copies {
-            let ready = filled.saturating_sub(parity) / 2;
+        for (parity, done) in done.iter_mut().enumerate().take(copies) {
+            let ready = (filled.saturating_sub(parity) / 2).max(*done);
             for block in 0..part.blocks.len() {
                 let from = &panel[block * plane * SIDE..][..plane * SIDE];
                 let out = &mut out[parity * copy + block * plane * SIDE..][..plane * SIDE];
                 // SAFETY: passed on.
-                unsafe { pair_positions::<L>(from, parity, done[parity]..ready, out) };
+                unsafe { pair_positions::<L>(from, parity, *done..ready, out) };
             }
-            done[parity] = ready.max(done[parity]);
-        }
-    }
-}
-
-/// As [`pair_part`], of a panel that is filled, with `blocks` blocks.
-///
-/// # Safety
-/// The CPU has the level of `L`.
-#[inline(always)]
-pub unsafe fn pair_panel<L: Lanes>(panel: &[bf16], blocks: usize, grid: Grid, out: &mut [bf16], copies: usize) {
-    let (plane, copy) = (grid.plane() * SIDE, out.len() / copies);
-    for (parity, out) in out.chunks_exact_mut(copy).enumerate() {
-        for (from, out) in panel.chunks_exact(plane).zip(out.chunks_exact_mut(plane)).take(blocks) {
-            // SAFETY: passed on.
-            unsafe { pair_positions::<L>(from, parity, 0..(grid.plane() - parity) / 2, out) };
+            *done = ready;
         }
     }
 }

@@ -9,13 +9,15 @@
 //! at p + r pitch + s. So no tile knows where rows of the image end; what lies between two rows is computed and not stored. Few
 //! channels are laid side by side with their neighbours' ([`panel::Window`]), so that a step of 32 is not mostly zeros.
 //!
+//! Where positions are what is summed over, blocks of features are laid out straight from the image if they lie there as they are
+//! ([`layout`]).
+//!
 //! Products are exact in f32 and sums are f32; only results are rounded to bf16. AMX takes subnormal numbers, and leaves them, as 0. All sums go
 //! in an order given by the shape alone.
 
 mod convolution;
 mod cut;
 mod layout;
-mod merged_grad;
 mod operations;
 mod panel;
 mod product;
@@ -26,4 +28,4 @@ mod weight_grad;
 mod weight_grad_cut;
 mod weights;
 
-pub(super) use operations::{merges_gradients, run, workspace_bytes};
+pub(super) use operations::{run, workspace_bytes};

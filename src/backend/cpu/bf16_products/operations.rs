@@ -1,23 +1,20 @@
 //! The operations that multiply matrices, as convolutions of views and gradients of weights.
 
-use super::convolution::{Convolution, Work};
-use super::cut::{self, Cut};
-use super::merged_grad::MergedGrad;
+use super::convolution::Convolution;
+use super::cut;
 use super::panel::{View, Views};
 use super::product::SIDE;
 use super::target::Target;
-use super::weight_grad::{Dy, WeightGrad};
+use super::weight_grad::WeightGrad;
 use super::weight_grad_cut::{self, Side, WeightGradCut};
 use super::weights::{Order, Weights};
 use crate::backend::cpu::Settings;
-use crate::backend::cpu::arena::{MAX_INPUTS, Operands};
-use crate::backend::cpu::batch_norm::{self, InputGrad};
+use crate::backend::cpu::arena::Operands;
+use crate::backend::cpu::batch_norm;
 use crate::ops::Instruction;
 use crate::ops::conv2d::Conv2d;
 use crate::ops::conv2d_normalised::Conv2dNormalised;
-use crate::ops::conv2d_normalised_grad::Conv2dNormalisedGrad;
-use crate::tape::{DType, Shape};
-use half::bf16;
+use crate::tape::Shape;
 
 /// Bytes of a factor and a number to add for a channel.
 const NUMBERS: usize = 2 * size_of::<f32>();
@@ -48,31 +45,8 @@ pub fn workspace_bytes(settings: Settings, instruction: &Instruction, inputs: &[
             let sides = [Side::new([x.c()].into_iter()), Side::new([inputs[0].c(); 4].into_iter())];
             weight_grad_cut::workspace(threads, WeightGradCut::new(1, sides, size(x)))
         }
-        Instruction::Conv2dNormalisedGrad(op) => {
-            let [numbers, packed] = merged_room(op, inputs);
-            numbers * size_of::<f32>() + packed * size_of::<bf16>() + weight_grad_cut::workspace(threads, merged_cut(op, inputs))
-        }
         other => unreachable!("{} multiplies no matrices", other.name()),
     }
-}
-
-/// How the gradient of weights is cut that is merged with that of the images.
-fn merged_cut(op: &Conv2dNormalisedGrad, inputs: &[Shape]) -> WeightGradCut {
-    let n = op.n_normalised();
-    let sides = [Side::new(inputs[n + 1..].iter().map(Shape::c)), Side::new([inputs[0].c()].into_iter())];
-    WeightGradCut::merged(inputs[n].0[0], sides, size(inputs[0]))
-}
-
-/// Numbers per channel, and numbers of packed weights.
-fn merged_room(op: &Conv2dNormalisedGrad, inputs: &[Shape]) -> [usize; 2] {
-    let (dy, kernel) = (inputs[0], inputs[op.n_normalised()].0[0]);
-    [3 * dy.c(), Cut::of_weights(kernel, dy.c(), size(dy), &op.channels).packed_len()]
-}
-
-/// Whether an operation is merged.
-pub fn merges_gradients(op: &Conv2dNormalisedGrad, inputs: &[(Shape, DType)]) -> bool {
-    let shapes: Vec<Shape> = inputs.iter().map(|(shape, _)| *shape).collect();
-    inputs[0].1 == DType::Bf16 && shapes[0].c().is_multiple_of(SIDE) && merged_cut(op, &shapes).gains_by_merging()
 }
 
 /// Runs an operation.
@@ -80,7 +54,6 @@ pub fn run(settings: Settings, instruction: &Instruction, operands: &mut Operand
     match instruction {
         Instruction::Conv2d(op) => conv2d(settings, op, operands),
         Instruction::Conv2dNormalised(op) => conv2d_normalised(settings, op, operands),
-        Instruction::Conv2dNormalisedGrad(op) => conv2d_normalised_grad(settings, op, operands),
         Instruction::Conv2dDataGrad(_) => conv2d_data_grad(settings, operands),
         Instruction::Conv2dWeightGrad(op) => conv2d_weight_grad(settings, op.kernel, operands),
         Instruction::ConvTranspose2d(_) => conv_transpose2d(settings, operands),
@@ -169,44 +142,16 @@ fn conv_transpose2d_data_grad(settings: Settings, operands: &mut Operands) {
         .run(operands.workspace());
 }
 
-fn conv2d_normalised_grad(settings: Settings, op: &Conv2dNormalisedGrad, operands: &mut Operands) {
-    let (n, shape, level) = (op.n_normalised(), operands.input_shape(0), settings.level);
-    let (kernel, size, channels) = (operands.input_shape(n).0[0], size(shape), shape.c());
-    let shapes: [Shape; MAX_INPUTS] = std::array::from_fn(|i| operands.input_shape(i.min(operands.n_inputs() - 1)));
-    let [n_numbers, n_packed] = merged_room(op, &shapes[..operands.n_inputs()]);
-    let (numbers, workspace) = operands.workspace::<f32>().split_at_mut(n_numbers);
-    let (packed, workspace) = workspace.split_at_mut(n_packed * size_of::<bf16>() / size_of::<f32>());
-    let packed: &mut [bf16] = bytemuck::cast_slice_mut(packed);
-    let gradient = InputGrad::new(&op.normalisation, operands, numbers);
-    let x = Views::new((n + 1..operands.n_inputs()).map(|i| whole(operands, i)), size);
-    let [_, _, ci, co] = operands.input_shape(n).0;
-    let weights = Weights { data: operands.input(n), ci, co, order: Order::Flipped };
-    let mut targets = [Target::none(); 2];
-    let n_targets = operands.n_outputs() - 1;
-    for (i, target) in targets[..n_targets].iter_mut().enumerate() {
-        let shape = operands.output_shape(1 + i);
-        *target = Target::whole(operands.output_as(1 + i), shape);
-    }
-    let (views, targets) = (Views::new([whole(operands, 0)], size), &targets[..n_targets]);
-    let convolution =
-        Convolution { level, kernel, views, weights, targets, tap_each: false, scale: None, bias: None, relu: false };
-    let cut = Cut::of_weights(kernel, channels, size, &op.channels);
-    convolution.pack_all(cut, packed);
-    let data_grad = Work { convolution: &convolution, cut, ready: packed, own: std::ptr::null_mut() };
-    let merged = MergedGrad { gradient, size, channels, data_grad };
-    WeightGrad { level, kernel, x, dy: Dy::Merged(&merged), co }.run(operands.output(0), workspace);
-}
-
 fn conv2d_weight_grad(settings: Settings, kernel: usize, operands: &mut Operands) {
     let size = size(operands.input_shape(0));
     let x = Views::new((1..operands.n_inputs()).map(|i| whole(operands, i)), size);
-    let dy = Dy::Images(Views::new([whole(operands, 0)], size));
+    let dy = Views::new([whole(operands, 0)], size);
     let (level, co) = (settings.level, operands.input_shape(0).c());
     WeightGrad { level, kernel, x, dy, co }.run(operands.output(0), operands.workspace());
 }
 
 fn conv_transpose2d_weight_grad(settings: Settings, operands: &mut Operands) {
     let x = Views::new([whole(operands, 1)], size(operands.input_shape(1)));
-    let (level, dy, co) = (settings.level, Dy::Images(quarters(operands, 0)), operands.input_shape(0).c());
+    let (level, dy, co) = (settings.level, quarters(operands, 0), operands.input_shape(0).c());
     WeightGrad { level, kernel: 1, x, dy, co }.run(operands.output(0), operands.workspace());
 }

@@ -73,7 +73,7 @@ impl<'a> Views<'a> {
 
     /// Whether every block of features lies in a view as it is.
     pub fn are_blocks(&self) -> bool {
-        self.unit() == SIDE
+        self.channels().all(|c| c.is_multiple_of(SIDE))
     }
 
     /// The most numbers that can be moved at once: features of all views are multiples of it.

@@ -49,10 +49,10 @@ pub struct Right {
     pub gap: usize,
 }
 
-/// The most steps of a row.
+/// The most steps of a row of pixels.
 pub const MAX_INNER: usize = 64;
 /// Where the steps of a row begin that follow one another.
-pub const INNER: [usize; MAX_INNER] = {
+pub static INNER: [usize; MAX_INNER] = {
     let mut inner = [0; MAX_INNER];
     let mut i = 0;
     while i < MAX_INNER {

@@ -6,16 +6,19 @@
 //!
 //! Positions are what is summed over here, so that the left side is x transposed, `[block of features][step][32 features][32 positions]`,
 //! and the right side dy with its positions by twos, `[block of co][pair][32][2]`; sums then are rows of dw, and go where those lie. A
-//! tap shifts dy by whole positions: by an odd number of them, pairs begin at odd positions, of which there is a second copy. Between
-//! rows x is 0 and dy is whatever stands there, and outside of the images dy is 0, so that a value of either that is not finite spoils
-//! taps that do not see it. Tasks are chunks of bands of rows, where few weights make that cheap, times groups of channels of both sides.
-//! The first chunk leaves its sums in dw, the others beside it, from where they are added in the chunks' order.
+//! tap shifts dy by whole positions: where by an odd number of them, pairs begin at odd positions, of which there is a second copy.
+//!
+//! Rows of whole steps whose features lie by blocks are transposed straight from the image, and between two of them there is nothing: the
+//! right side skips what it has there. Elsewhere, between rows, x is 0 and dy is whatever stands there. Outside of the images dy is 0. So a
+//! value of either that is not finite spoils taps that do not see it.
+//!
+//! Tasks are chunks of bands of rows, where few weights make that cheap, times groups of channels of both sides. The first chunk leaves its
+//! sums in dw, the others beside it, from where they are added in the chunks' order.
 
 use super::super::map::{self, Elements, Out, stream};
 use super::super::pool::own_place;
 use super::super::simd::{Kernel, Lanes, Level, dispatch};
 use super::layout::{pair_part, pair_rows, transpose_part, transpose_rows};
-use super::merged_grad::MergedGrad;
 use super::panel::{Grid, Part, Views, Window};
 use super::product::{BLOCK, INNER, Left, Multiplier, Place, Right, SIDE, Sums};
 use super::weight_grad_cut::{Side, WeightGradCut};
@@ -23,37 +26,12 @@ use half::bf16;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// The gradient of a convolution's result.
-#[derive(Clone, Copy)]
-pub enum Dy<'a> {
-    /// With a transposed convolution, features are those of its four taps, one after another.
-    Images(Views<'a>),
-    /// Computed band by band.
-    Merged(&'a MergedGrad<'a>),
-}
-
-impl Dy<'_> {
-    fn side(&self) -> Side {
-        match self {
-            Dy::Images(views) => Side::of(views),
-            Dy::Merged(merged) => Side::new([merged.channels].into_iter()),
-        }
-    }
-
-    fn size(&self) -> [usize; 3] {
-        match self {
-            Dy::Images(views) => views.size(),
-            Dy::Merged(merged) => merged.size,
-        }
-    }
-}
-
-/// One gradient.
+/// One gradient. With a transposed convolution, features of `dy` are those of its four taps, one after another.
 pub struct WeightGrad<'a> {
     pub level: Level,
     pub kernel: usize,
     pub x: Views<'a>,
-    pub dy: Dy<'a>,
+    pub dy: Views<'a>,
     /// Output channels of a tap.
     pub co: usize,
 }
@@ -61,18 +39,14 @@ pub struct WeightGrad<'a> {
 impl WeightGrad<'_> {
     /// Writes dw `[taps, ci, co]`; `workspace` has what [`super::weight_grad_cut::workspace`] asks for.
     pub fn run(&self, dw: &mut [f32], workspace: &mut [f32]) {
-        let sides = [Side::of(&self.x), self.dy.side()];
-        let cut = match self.dy {
-            Dy::Images(_) => WeightGradCut::new(self.kernel, sides, self.x.size()),
-            Dy::Merged(_) => WeightGradCut::merged(self.kernel, sides, self.x.size()),
-        };
+        let cut = WeightGradCut::new(self.kernel, [&self.x, &self.dy].map(Side::of), self.x.size());
         assert_eq!(self.x.size(), self.dy.size(), "images of one size");
         assert_eq!(dw.len(), cut.len(), "weights of all taps");
         let (partials, rest) = workspace.split_at_mut(cut.partials_len().next_multiple_of(BLOCK));
         let scratch: &mut [bf16] = bytemuck::cast_slice_mut(rest);
         assert!(scratch.len() >= rayon::current_num_threads() * cut.scratch_len(), "the workspace of a gradient");
-        let scratch = scratch.as_mut_ptr();
-        let work = Work { gradient: self, cut, dw: dw.as_mut_ptr(), partials: partials.as_mut_ptr(), scratch };
+        let work =
+            Work { gradient: self, cut, dw: dw.as_mut_ptr(), partials: partials.as_mut_ptr(), scratch: scratch.as_mut_ptr() };
         let [groups_x, groups_dy] = cut.groups();
         (0..cut.chunks() * groups_x * groups_dy).into_par_iter().for_each(|task| {
             let (group, chunk) = (task % (groups_x * groups_dy), task / (groups_x * groups_dy));
@@ -86,7 +60,8 @@ impl WeightGrad<'_> {
         if cut.chunks() > 1 {
             let len = cut.len();
             let (others, partials) = (cut.chunks() - 1, &partials[..cut.partials_len()]);
-            map::flat(self.level, &AddChunks { dw: Out::new(dw, len), partials, others, len }, len);
+            let chunks = AddChunks { dw: Out::new(dw, len), partials, others, len };
+            map::flat(self.level, &chunks, len);
         }
     }
 }
@@ -161,7 +136,7 @@ impl Task<'_> {
         // SAFETY: the caller has the level.
         unsafe {
             self.lay_out_x::<L>(first_image, first_row, grid, panel, left);
-            self.lay_out_dy::<L>(multiplier, first_image, first_row, grid, panel, right);
+            self.lay_out_dy::<L>(first_image, first_row, grid, panel, right);
         }
         let (distances, steps, copy) = (cut.window.distances(), cut.steps(grid), right_len / cut.copies());
         for (i, block_x) in self.blocks[0].clone().enumerate() {
@@ -202,7 +177,6 @@ impl Task<'_> {
     #[inline(always)]
     unsafe fn lay_out_dy<L: Lanes>(
         &self,
-        multiplier: &Multiplier,
         first_image: usize,
         first_row: usize,
         grid: Grid,
@@ -210,14 +184,7 @@ impl Task<'_> {
         right: &mut [bf16],
     ) {
         let Work { gradient, cut, .. } = *self.work;
-        let views = match gradient.dy {
-            Dy::Images(views) => views,
-            Dy::Merged(merged) => {
-                // SAFETY: passed on; a band's pixels are one task's.
-                return unsafe { merged.lay_out::<L>(multiplier, [first_image, first_row], grid, panel, right, cut.copies()) };
-            }
-        };
-        let (window, reach) = (Window::new(1, cut.features_dy), cut.window.reach_apart());
+        let (views, window, reach) = (gradient.dy, Window::new(1, cut.features_dy), cut.window.reach_apart());
         let part = Part { views, window, reach, first_image, first_row, rows: grid.image_rows(), blocks: self.blocks[1].clone() };
         // SAFETY: passed on.
         unsafe {

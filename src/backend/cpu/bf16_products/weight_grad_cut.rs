@@ -6,14 +6,11 @@ use half::bf16;
 
 /// Bytes of a band, laid out: half of the level-2 cache of the processors that have AMX.
 /// Few in tests, which then see several bands and several chunks of them.
-const BAND_BYTES: usize = if cfg!(test) { 1 << 14 } else { 1 << 20 };
+const BAND_BYTES: usize = if cfg!(test) { 1 << 16 } else { 1 << 20 };
 /// Bytes of all partial sums.
-const PARTIAL_BYTES: usize = if cfg!(test) { 1 << 17 } else { 8 << 20 };
+const PARTIAL_BYTES: usize = if cfg!(test) { 1 << 19 } else { 8 << 20 };
 /// Tasks that the work is cut into by channels, where chunks are few; up to twice as many chunks, where weights are few.
 const TASKS: usize = 16;
-/// The largest dw of a merged gradient in bytes: a quarter of the level-2 cache of the processors that have AMX, beside which there is room
-/// for a band. With more weights the images are small, and little is gained.
-const MERGED_BYTES: usize = 600 << 10;
 
 /// Features of one side.
 #[derive(Clone, Copy)]
@@ -62,49 +59,24 @@ pub struct WeightGradCut {
 }
 
 impl WeightGradCut {
-    /// For an image of dy.
-    pub fn new(kernel: usize, sides: [Side; 2], size: [usize; 3]) -> WeightGradCut {
-        let mut cut = WeightGradCut::whole(kernel, sides, size);
-        cut.dy_by_rows = sides[1].are_blocks && cut.grid().pitch().is_multiple_of(2);
-        let most_chunks = cut.most_chunks();
-        while cut.groups()[0] * cut.groups()[1] * most_chunks < TASKS && cut.group != [1, 1] {
-            let wider = usize::from(cut.group[1] > cut.group[0]);
-            cut.group[wider] = cut.group[wider].div_ceil(2);
-        }
-        cut.band = cut.band();
-        cut.with_chunks()
-    }
-
-    /// For a dy that is computed band by band ([`super::merged_grad`]): tasks are chunks of bands of one image, with all channels.
-    pub fn merged(kernel: usize, sides: [Side; 2], size: [usize; 3]) -> WeightGradCut {
-        let mut cut = WeightGradCut::whole(kernel, sides, size);
-        cut.band = [1, cut.band()[1]];
-        cut.with_chunks()
-    }
-
-    /// Whether [`WeightGradCut::merged`] is worth it: there are tasks enough, and what they hold stays in their cache.
-    pub fn gains_by_merging(self) -> bool {
-        self.x_by_rows && self.bands() >= TASKS && self.len() * size_of::<f32>() <= MERGED_BYTES
-    }
-
-    /// All channels, in one chunk of rows.
-    fn whole(kernel: usize, [x, dy]: [Side; 2], size: [usize; 3]) -> WeightGradCut {
+    pub fn new(kernel: usize, [x, dy]: [Side; 2], size: [usize; 3]) -> WeightGradCut {
         let window = Window::new(kernel, x.features);
         let blocks = [window.blocks(), dy.features.div_ceil(SIDE)];
         let steps_of_row = size[2] / SIDE;
         let x_by_rows =
             x.are_blocks && window.beside() == 1 && size[2].is_multiple_of(SIDE) && (1..=MAX_INNER).contains(&steps_of_row);
         let (features_dy, group, band, chunk) = (dy.features, blocks, [1, 1], 1);
-        WeightGradCut { window, size, features_dy, blocks, group, chunk, x_by_rows, dy_by_rows: false, band }
-    }
-
-    fn most_chunks(self) -> usize {
-        (PARTIAL_BYTES / (self.len() * size_of::<f32>())).clamp(1, 2 * TASKS)
-    }
-
-    fn with_chunks(self) -> WeightGradCut {
-        let bands = self.bands();
-        WeightGradCut { chunk: bands.div_ceil(self.most_chunks().min(bands)), ..self }
+        let mut cut = WeightGradCut { window, size, features_dy, blocks, group, chunk, x_by_rows, dy_by_rows: false, band };
+        cut.dy_by_rows = dy.are_blocks && cut.grid().pitch().is_multiple_of(2);
+        let most_chunks = (PARTIAL_BYTES / (cut.len() * size_of::<f32>())).clamp(1, 2 * TASKS);
+        while cut.groups()[0] * cut.groups()[1] * most_chunks < TASKS && cut.group != [1, 1] {
+            let wider = usize::from(cut.group[1] > cut.group[0]);
+            cut.group[wider] = cut.group[wider].div_ceil(2);
+        }
+        cut.band = cut.band();
+        let bands = cut.bands();
+        cut.chunk = bands.div_ceil(most_chunks.min(bands));
+        cut
     }
 
     fn band(self) -> [usize; 2] {

@@ -181,14 +181,8 @@ pub unsafe trait Lanes: Copy {
     /// `out[32 j + i] = from[i pitch + j]` for 32 x 32 numbers.
     #[inline(always)]
     unsafe fn transpose_bf16(from: *const bf16, pitch: usize, out: *mut bf16) {
-        // SAFETY: the caller has both blocks.
-        unsafe {
-            for i in 0..32 {
-                for j in 0..32 {
-                    out.add(32 * j + i).write(from.add(i * pitch + j).read());
-                }
-            }
-        }
+        // SAFETY: passed on.
+        unsafe { transpose_each(from, pitch, out) }
     }
     unsafe fn splat(x: f32) -> Self;
     unsafe fn add(self, other: Self) -> Self;
@@ -202,6 +196,22 @@ pub unsafe trait Lanes: Copy {
     unsafe fn relu(self) -> Self;
     /// Itself where `gate` is positive, else 0.
     unsafe fn where_positive(self, gate: Self) -> Self;
+}
+
+/// [`Lanes::transpose_bf16`], number by number.
+///
+/// # Safety
+/// Both blocks are there.
+#[inline(always)]
+unsafe fn transpose_each(from: *const bf16, pitch: usize, out: *mut bf16) {
+    // SAFETY: passed on.
+    unsafe {
+        for i in 0..32 {
+            for j in 0..32 {
+                out.add(32 * j + i).write(from.add(i * pitch + j).read());
+            }
+        }
+    }
 }
 
 /// Work that runs at a level.

@@ -4,7 +4,7 @@
 //! loads and stores the floats that the caller of [`Lanes::load`] and [`Lanes::store`] has promised.
 #![allow(unsafe_op_in_unsafe_fn)]
 
-use super::Lanes;
+use super::{Lanes, transpose_each};
 use core::arch::x86_64::*;
 use half::bf16;
 
@@ -269,11 +269,7 @@ unsafe impl<const BF16: bool> Lanes for F32x16<BF16> {
                 }
             }
         } else {
-            for i in 0..32 {
-                for j in 0..32 {
-                    out.add(32 * j + i).write(from.add(i * pitch + j).read());
-                }
-            }
+            transpose_each(from, pitch, out);
         }
     }
     #[inline(always)]
