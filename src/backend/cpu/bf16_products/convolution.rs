@@ -3,10 +3,11 @@
 use super::super::pool::own_place;
 use super::super::simd::{Kernel, Lanes, Level, dispatch};
 use super::cut::{Cut, Shared};
-use super::panel::{Grid, MAX_DISTANCES, Part, Views, Window};
+use super::panel::{Part, Views};
 use super::product::{BLOCK, Left, Multiplier, Right, SIDE, Sums};
 use super::target::{Tail, Target};
 use super::weights::Weights;
+use super::window::{Grid, MAX_DISTANCES, Window};
 use half::bf16;
 use rayon::prelude::*;
 use std::ops::Range;

@@ -1,7 +1,7 @@
 //! How a convolution is cut into tasks.
 
-use super::panel::{Grid, Window};
 use super::product::{BLOCK, SIDE};
+use super::window::{Grid, Window};
 use half::bf16;
 
 /// Numbers of a panel that are passed by few rows of wide images alone: a quarter of the level-2 cache of the processors that have AMX.

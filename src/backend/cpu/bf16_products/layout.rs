@@ -2,8 +2,9 @@
 //! where blocks of features lie in it as they are, else from a panel.
 
 use super::super::simd::{Lanes, prefetch};
-use super::panel::{Grid, Part, Pixels};
+use super::panel::{Part, Pixels};
 use super::product::{BLOCK, SIDE};
+use super::window::Grid;
 use half::bf16;
 use std::ops::Range;
 

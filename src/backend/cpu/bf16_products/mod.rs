@@ -7,7 +7,7 @@
 //!
 //! A position is a row of the left matrix, and the tap of a kernel only a distance between positions: position p and tap (r, s) meet
 //! at p + r pitch + s. So no tile knows where rows of the image end; what lies between two rows is computed and not stored. Few
-//! channels are laid side by side with their neighbours' ([`panel::Window`]), so that a step of 32 is not mostly zeros.
+//! channels are laid side by side with their neighbours' ([`window::Window`]), so that a step of 32 is not mostly zeros.
 //!
 //! Where positions are what is summed over, blocks of features are laid out straight from the image if they lie there as they are
 //! ([`layout`]).
@@ -27,5 +27,6 @@ mod tests;
 mod weight_grad;
 mod weight_grad_cut;
 mod weights;
+mod window;
 
 pub(super) use operations::{run, workspace_bytes};

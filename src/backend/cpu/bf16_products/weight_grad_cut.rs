@@ -1,7 +1,8 @@
 //! How gradients of weights are cut into tasks, and what room that takes.
 
-use super::panel::{Grid, Views, Window};
+use super::panel::Views;
 use super::product::{BLOCK, MAX_INNER, SIDE};
+use super::window::{Grid, Window};
 use half::bf16;
 
 /// Bytes of a band, laid out: half of the level-2 cache of the processors that have AMX.

@@ -1,8 +1,8 @@
 //! Weights as the right side of products. They are f32 numbers, which are rounded to bf16 as they are packed: so no copy of them is kept.
 
 use super::super::simd::Lanes;
-use super::panel::Window;
 use super::product::{BLOCK, SIDE};
+use super::window::Window;
 use half::bf16;
 use std::ops::Range;
 
