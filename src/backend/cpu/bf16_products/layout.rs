@@ -1,5 +1,5 @@
 //! Pixels laid out where positions are what is summed over: the left side transposed, the right side by pairs. Straight from the image
-//! where blocks of features lie in it as they are, else from a panel.
+//! where that is possible ([`super::weight_grad_cut`]), else from a panel.
 
 use super::super::simd::{Lanes, prefetch};
 use super::panel::{Part, Pixels};
@@ -8,7 +8,7 @@ use super::window::Grid;
 use half::bf16;
 use std::ops::Range;
 
-/// How far ahead pixels are asked for: a block of 64 of them is 4 KiB, as in passes over whole images.
+/// How far ahead pixels are asked for: 32 to 160 are equally good.
 const PIXELS_AHEAD: usize = 64;
 
 /// Lays the rows of a part out in `out`, `[block][step][32 features][32 pixels]`, as the left side. Rows are whole steps, and lie in the
@@ -40,7 +40,8 @@ pub unsafe fn transpose_rows<L: Lanes>(part: &Part<'_>, grid: Grid, out: &mut [b
     }
 }
 
-/// As [`pair_part`], straight from the image, in which blocks lie as they are. Rows, with what is beside them, are of even length.
+/// As [`pair_part`], with the last pair of the second copy, straight from the image, in which blocks lie as they are. Rows, with what is
+/// beside them, are of even length.
 ///
 /// # Safety
 /// The CPU has the level of `L`.
@@ -82,7 +83,7 @@ unsafe fn pair_row<L: Lanes>(pixels: Pixels, width: usize, beside: usize, parity
         unsafe {
             let a = if first < width { start.add(first * pitch) } else { zeros.as_ptr() };
             let b = if second < width { start.add(second * pitch) } else { zeros.as_ptr() };
-            if parity == 0 {
+            if parity == 0 && second < width {
                 prefetch(a.wrapping_add(PIXELS_AHEAD * pitch));
                 prefetch(b.wrapping_add(PIXELS_AHEAD * pitch));
             }
@@ -133,7 +134,7 @@ pub unsafe fn pair_part<L: Lanes>(part: &Part<'_>, grid: Grid, panel: &mut [bf16
         unsafe { part.fill_row(grid, row, panel) };
         let filled = if row + 1 < rows { (row + 1) * grid.pitch() } else { plane };
         for (parity, done) in done.iter_mut().enumerate().take(copies) {
-            let ready = (filled.saturating_sub(parity) / 2).max(*done);
+            let ready = filled.saturating_sub(parity) / 2;
             for block in 0..part.blocks.len() {
                 let from = &panel[block * plane * SIDE..][..plane * SIDE];
                 let out = &mut out[parity * copy + block * plane * SIDE..][..plane * SIDE];

@@ -9,8 +9,8 @@
 //! at p + r pitch + s. So no tile knows where rows of the image end; what lies between two rows is computed and not stored. Few
 //! channels are laid side by side with their neighbours' ([`window::Window`]), so that a step of 32 is not mostly zeros.
 //!
-//! Where positions are what is summed over, blocks of features are laid out straight from the image if they lie there as they are
-//! ([`layout`]).
+//! Where positions are what is summed over, blocks of features are laid out straight from the image where its rows allow it
+//! ([`weight_grad_cut`]).
 //!
 //! Products are exact in f32 and sums are f32; only results are rounded to bf16. AMX takes subnormal numbers, and leaves them, as 0. All sums go
 //! in an order given by the shape alone.

@@ -73,13 +73,13 @@ impl<'a> Views<'a> {
     }
 
     /// Whether every block of features lies in a view as it is.
-    pub fn are_blocks(&self) -> bool {
-        self.channels().all(|c| c.is_multiple_of(SIDE))
+    fn are_blocks(&self) -> bool {
+        self.unit() == SIDE
     }
 
     /// The most numbers that can be moved at once: features of all views are multiples of it.
     fn unit(&self) -> usize {
-        [32, 16, 4].into_iter().find(|unit| self.iter().all(|v| v.channels.is_multiple_of(*unit))).unwrap_or(1)
+        [SIDE, 16, 4].into_iter().find(|unit| self.iter().all(|v| v.channels.is_multiple_of(*unit))).unwrap_or(1)
     }
 }
 
@@ -90,7 +90,7 @@ pub struct Pixels {
     pub pitch: usize,
 }
 
-/// What of some views is laid into a panel.
+/// What of some views is laid out, in a panel or straight from where it lies.
 pub struct Part<'a> {
     pub views: Views<'a>,
     /// The features of a position.

@@ -8,8 +8,8 @@
 //! and the right side dy with its positions by twos, `[block of co][pair][32][2]`; sums then are rows of dw, and go where those lie. A
 //! tap shifts dy by whole positions: where by an odd number of them, pairs begin at odd positions, of which there is a second copy.
 //!
-//! Rows of whole steps whose features lie by blocks are transposed straight from the image, and between two of them there is nothing: the
-//! right side skips what it has there. Elsewhere, between rows, x is 0 and dy is whatever stands there. Outside of the images dy is 0. So a
+//! Where features lie by blocks and no taps side by side, rows of whole steps are transposed straight from the image, and between two of
+//! them there is nothing: the right side skips what it has there. Elsewhere, between rows, x is 0 and dy is whatever stands there. Outside of the images dy is 0. So a
 //! value of either that is not finite spoils taps that do not see it.
 //!
 //! Tasks are chunks of bands of rows, where few weights make that cheap, times groups of channels of both sides. The first chunk leaves its
@@ -43,6 +43,7 @@ impl WeightGrad<'_> {
         let cut = WeightGradCut::new(self.kernel, [&self.x, &self.dy].map(Side::of), self.x.size());
         assert_eq!(self.x.size(), self.dy.size(), "images of one size");
         assert_eq!(dw.len(), cut.len(), "weights of all taps");
+        assert!(self.co > 0 && cut.features_dy.is_multiple_of(self.co), "channels of each of dy's taps");
         let (partials, rest) = workspace.split_at_mut(cut.partials_len().next_multiple_of(BLOCK));
         let scratch: &mut [bf16] = bytemuck::cast_slice_mut(rest);
         assert!(scratch.len() >= rayon::current_num_threads() * cut.scratch_len(), "the workspace of a gradient");

@@ -11,14 +11,14 @@ const BAND_BYTES: usize = if cfg!(test) { 1 << 16 } else { 1 << 20 };
 /// Bytes of all partial sums.
 const PARTIAL_BYTES: usize = if cfg!(test) { 1 << 19 } else { 8 << 20 };
 /// Tasks that the work is cut into by channels, where chunks are few; up to twice as many chunks, where weights are few.
-const TASKS: usize = 16;
+const TASKS: usize = if cfg!(test) { 4 } else { 16 };
 
 /// Features of one side.
 #[derive(Clone, Copy)]
 pub struct Side {
-    pub features: usize,
+    features: usize,
     /// Whether blocks of features lie in the images as they are.
-    pub are_blocks: bool,
+    are_blocks: bool,
 }
 
 impl Side {
@@ -51,9 +51,10 @@ pub struct WeightGradCut {
     pub group: [usize; 2],
     /// Bands of a chunk.
     pub chunk: usize,
-    /// Whether x is transposed straight from the image, row by row: then a row is some whole steps, with nothing between two rows.
+    /// Whether x is transposed straight from the image, row by row: then a row is some whole steps, up to [`MAX_INNER`], with nothing between
+    /// two rows. Features lie by blocks, and no taps side by side.
     pub x_by_rows: bool,
-    /// Whether dy is laid out straight from the image.
+    /// Whether dy is laid out straight from the image: features lie by blocks, and rows with what is beside them are of even length.
     pub dy_by_rows: bool,
     /// Images and rows of a band: several whole images, or some rows of one.
     band: [usize; 2],

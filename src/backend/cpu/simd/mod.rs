@@ -178,11 +178,11 @@ pub unsafe trait Lanes: Copy {
             }
         }
     }
-    /// `out[32 j + i] = from[i pitch + j]` for 32 x 32 numbers.
+    /// `out[32 j + i] = from[i pitch + j]` for 32 x 32 numbers, at any alignment.
     #[inline(always)]
     unsafe fn transpose_bf16(from: *const bf16, pitch: usize, out: *mut bf16) {
         // SAFETY: passed on.
-        unsafe { transpose_each(from, pitch, out) }
+        unsafe { transpose_by_words::<Self>(from, pitch, out) }
     }
     unsafe fn splat(x: f32) -> Self;
     unsafe fn add(self, other: Self) -> Self;
@@ -198,18 +198,21 @@ pub unsafe trait Lanes: Copy {
     unsafe fn where_positive(self, gate: Self) -> Self;
 }
 
-/// [`Lanes::transpose_bf16`], number by number.
+/// [`Lanes::transpose_bf16`] by twos, which are words, and these transposed.
 ///
 /// # Safety
-/// Both blocks are there.
+/// As of the method.
 #[inline(always)]
-unsafe fn transpose_each(from: *const bf16, pitch: usize, out: *mut bf16) {
-    // SAFETY: passed on.
+unsafe fn transpose_by_words<L: Lanes>(from: *const bf16, pitch: usize, out: *mut bf16) {
+    let mut pairs = [bf16::ZERO; 32 * 32];
+    // SAFETY: the caller has both blocks.
     unsafe {
-        for i in 0..32 {
-            for j in 0..32 {
-                out.add(32 * j + i).write(from.add(i * pitch + j).read());
-            }
+        for i in 0..16 {
+            let row = from.add(2 * i * pitch);
+            L::interleave(row, row.add(pitch), pairs.as_mut_ptr().add(64 * i));
+        }
+        for half in 0..2 {
+            L::transpose_words(pairs.as_ptr().add(32 * half).cast(), 32, out.add(512 * half).cast(), 16);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! loads and stores the floats that the caller of [`Lanes::load`] and [`Lanes::store`] has promised.
 #![allow(unsafe_op_in_unsafe_fn)]
 
-use super::{Lanes, transpose_each};
+use super::{Lanes, transpose_by_words};
 use core::arch::x86_64::*;
 use half::bf16;
 
@@ -269,7 +269,7 @@ unsafe impl<const BF16: bool> Lanes for F32x16<BF16> {
                 }
             }
         } else {
-            transpose_each(from, pitch, out);
+            transpose_by_words::<Self>(from, pitch, out);
         }
     }
     #[inline(always)]
