@@ -131,14 +131,15 @@ impl Task<'_> {
     #[inline(always)]
     unsafe fn add_band<L: Lanes>(&self, multiplier: &Multiplier, band: usize, first: bool, scratch: &mut [bf16]) {
         let cut = self.work.cut;
-        let (first_image, first_row, grid) = cut.place(band);
+        let place = cut.place(band);
+        let (_, _, grid) = place;
         let [panel_len, left_len, right_len] = cut.scratch();
         let (panel, rest) = scratch.split_at_mut(panel_len);
         let (left, right) = rest.split_at_mut(left_len);
         // SAFETY: the caller has the level.
         unsafe {
-            self.lay_out_x::<L>(first_image, first_row, grid, panel, left);
-            self.lay_out_dy::<L>(first_image, first_row, grid, panel, right);
+            self.lay_out_x::<L>(place, panel, left);
+            self.lay_out_dy::<L>(place, panel, right);
         }
         let (distances, steps, copy) = (cut.window.distances(), cut.steps(grid), right_len / cut.copies());
         for (i, block_x) in self.blocks[0].clone().enumerate() {
@@ -155,12 +156,11 @@ impl Task<'_> {
         }
     }
 
+    /// Lays the band at `place` ([`WeightGradCut::place`]) of x out.
     #[inline(always)]
     unsafe fn lay_out_x<L: Lanes>(
         &self,
-        first_image: usize,
-        first_row: usize,
-        grid: Grid,
+        (first_image, first_row, grid): (usize, usize, Grid),
         panel: &mut [bf16],
         left: &mut [bf16],
     ) {
@@ -176,12 +176,11 @@ impl Task<'_> {
         }
     }
 
+    /// The same of dy, with the rows around it.
     #[inline(always)]
     unsafe fn lay_out_dy<L: Lanes>(
         &self,
-        first_image: usize,
-        first_row: usize,
-        grid: Grid,
+        (first_image, first_row, grid): (usize, usize, Grid),
         panel: &mut [bf16],
         right: &mut [bf16],
     ) {
