@@ -32,6 +32,19 @@ __device__ __forceinline__ void copy_vector(T* to, const T* from, int valid) {
     }
 }
 
+/// Stores sixteen bytes to global memory, for sure in one instruction.
+template <typename T>
+__device__ __forceinline__ void store_16_bytes(T* to, const Vector<T>& vector) {
+#if defined(__CUDACC__)
+    uint4 word;
+    __builtin_memcpy(&word, &vector, sizeof word);
+    asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)), "r"(word.x), "r"(word.y), "r"(word.z), "r"(word.w)
+                 : "memory");
+#else
+    store_vector<VECTOR<T>>(to, vector);
+#endif
+}
+
 /// Ends a group of copies.
 __device__ __forceinline__ void commit_copies() {
 #if ARCHITECTURE < 800

@@ -194,7 +194,8 @@ struct ImplicitGemm {
             const int image = channel < p.channels_out[0] ? 0 : 1;
             const int local = channel - (image == 0 ? 0 : p.channels_out[0]);
             if (local >= p.channels_out[image]) return;
-            store_vector<VECTOR<T>>(static_cast<T*>(p.y[image]) + pixel * p.channels_out[image] + local, load_vector<VECTOR<T>>(from));
+            // The compiler would store it word by word.
+            store_16_bytes(static_cast<T*>(p.y[image]) + pixel * p.channels_out[image] + local, load_vector<VECTOR<T>>(from));
             return;
         }
         for (int e = 0; e < VECTOR<T>; ++e) {

@@ -13,7 +13,14 @@ using f16 = __half;
 
 #define KERNEL(name, threads, Parameters) \
     extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Parameters p)
+/// One block of it fills a multiprocessor, and its warps may share out the registers anew.
+#define LONE_KERNEL(name, threads, Parameters) \
+    extern "C" __global__ void __launch_bounds__(threads, 1) name(const __grid_constant__ Parameters p)
 #define SHARED(Type, name) __shared__ Type name
+/// More than 48 KiB: `Launch::shared_bytes` has to say how much.
+#define LARGE_SHARED(Type, name)                                       \
+    extern __shared__ __align__(1024) unsigned char name##_bytes[];     \
+    Type& name = *reinterpret_cast<Type*>(name##_bytes)
 
 #if defined(__CUDA_ARCH__)
 #define ARCHITECTURE __CUDA_ARCH__
@@ -30,6 +37,12 @@ using f16 = __half;
 #endif
 
 constexpr int WARP_LANES = 32;
+
+/// A number as a type, for what is called with it.
+template <int VALUE>
+struct Constant {
+    static constexpr int value = VALUE;
+};
 
 /// Elements of 16 bytes, the widest load.
 template <typename T>

@@ -14,8 +14,11 @@ use crate::backend::cuda::driver::{Address, Driver, Gpu};
 use crate::error::{Error, Result};
 use crate::tape::{DType, Shape};
 
-/// How often every engine is timed before the fastest are timed in full, and how many those are.
-const TRIALS: Settings = Settings { warm_up: 1, repeats: 5, cache_bytes: 0, flush_bytes: 0 };
+/// How often every engine is timed before the fastest are timed in full, and how many those are. An engine that takes a multiple of the
+/// quickest so far is not timed again.
+const LOOK: Settings = Settings { warm_up: 1, repeats: 1, cache_bytes: 0, flush_bytes: 0 };
+const HOPELESS: f64 = 3.0;
+const TRIALS: Settings = Settings { warm_up: 0, repeats: 5, cache_bytes: 0, flush_bytes: 0 };
 const FINALISTS: usize = 3;
 
 /// The best of all engines.
@@ -46,10 +49,16 @@ fn best_of(
     settings: &Settings,
 ) -> Result<(String, Spread)> {
     let packs = memory.packs(cudnn)?;
-    let mut trials = Vec::with_capacity(engines.len());
+    let mut trials: Vec<(f64, Engine)> = Vec::with_capacity(engines.len());
+    let mut quickest = f64::INFINITY;
     for engine in engines.drain(..) {
-        // What fails when it runs is no rival.
+        // What fails when it runs is no rival, nor what one look shows to be far behind.
+        let promising = time(cudnn, gpu, memory, &packs, &engine, &LOOK).is_ok_and(|look| look.median < HOPELESS * quickest);
+        if !promising {
+            continue;
+        }
         if let Ok(spread) = time(cudnn, gpu, memory, &packs, &engine, &TRIALS) {
+            quickest = quickest.min(spread.median);
             trials.push((spread.median, engine));
         }
     }

@@ -5,7 +5,7 @@ use super::measure::record;
 use super::occupancy::{Limit, Needs, Occupancy};
 use super::peaks::{Bound, Peaks};
 use super::resources::Resources;
-use super::traffic::tile_bytes;
+use super::traffic::{Kernels, tile_bytes};
 use crate::backend::cuda::{self, driver::Launch};
 use crate::error::Result;
 use crate::plan::{PersistentLayout, Plan, PlanOptions};
@@ -49,22 +49,24 @@ pub fn rows(cases: &[Case], gpu: &Peaks, resources: &[Resources]) -> Result<Vec<
 }
 
 /// The launches of a case.
-fn launches(case: &Case) -> Result<Vec<Launch>> {
+fn launches(case: &Case, gpu: &Peaks) -> Result<Vec<Launch>> {
     let tape = record(case)?;
     let layout = PersistentLayout::new(&[&tape]);
     let options = PlanOptions { fuse: false, ..PlanOptions::default() };
     let plan = Plan::new(&tape, &layout, options, &cuda::workspace_bytes)?;
-    Ok(cuda::launches(&plan, layout.bytes()))
+    Ok(cuda::launches(&plan, layout.bytes(), gpu.target, gpu.multiprocessors))
 }
 
 fn row(case: &Case, gpu: &Peaks, resources: &[Resources]) -> Result<Row> {
-    let launches = launches(case)?;
+    let launches = launches(case, gpu)?;
     let blocks_of = |launch: &Launch| launch.grid.iter().map(|&n| n as usize).product::<usize>();
     // A step of no launch does not exist; one without a name would show it.
-    let (kernel, blocks, threads) =
-        launches.first().map_or_else(Default::default, |first| (first.kernel.clone(), blocks_of(first), first.threads as usize));
+    let (kernel, blocks, threads, dynamic_shared) = launches.first().map_or_else(Default::default, |first| {
+        (first.kernel.clone(), blocks_of(first), first.threads as usize, first.shared_bytes as usize)
+    });
     let known = resources.iter().find(|known| known.kernel == kernel && known.target == gpu.target);
-    let occupancy = known.map(|known| Occupancy::of(Needs { registers: known.registers, shared: known.shared, threads }, gpu));
+    let occupancy = known
+        .map(|known| Occupancy::of(Needs { registers: known.registers, shared: known.shared + dynamic_shared, threads }, gpu));
     let (flops, bytes) = (case.flops() as f64, case.bytes() as f64);
     let (seconds, bound) = gpu.least_seconds(flops, bytes, case.on_tensor_cores());
     Ok(Row {
@@ -73,7 +75,10 @@ fn row(case: &Case, gpu: &Peaks, resources: &[Resources]) -> Result<Row> {
         launches: launches.len(),
         gflop: flops / 1e9,
         mbytes: bytes / 1e6,
-        tile_mbytes: case.convolution().map(|c| tile_bytes(&c, splits(case, &launches)) as f64 / 1e6),
+        tile_mbytes: case.convolution().and_then(|c| {
+            let kernels = kernels_of(&kernel)?;
+            Some(tile_bytes(&c, kernels, splits(case, &launches)) as f64 / 1e6)
+        }),
         flop_per_byte: flops / bytes,
         bound,
         least_ms: seconds * 1e3,
@@ -82,10 +87,20 @@ fn row(case: &Case, gpu: &Peaks, resources: &[Resources]) -> Result<Row> {
         warps: occupancy.map(|o| o.warps),
         limit: occupancy.map(|o| o.limit),
         registers: known.map(|known| known.registers),
-        shared: known.map(|known| known.shared),
+        shared: known.map(|known| known.shared + dynamic_shared),
         tensor_share: known.filter(|k| k.tensor > 0).map(|k| k.tensor as f64 / k.loop_instructions as f64),
         kernel,
     })
+}
+
+/// Whose tiles a kernel has; `None` if it has none, as between an image of one channel and one of many.
+fn kernels_of(kernel: &str) -> Option<Kernels> {
+    let narrow = ["_spread", "_dot", "_narrow"].iter().any(|part| kernel.contains(part));
+    match kernel.contains("_warpgroup") {
+        _ if narrow => None,
+        true => Some(Kernels::Warpgroups),
+        false => Some(Kernels::Common),
+    }
 }
 
 /// Parts of a sum that is split among blocks, from the memory that the second launch reads.

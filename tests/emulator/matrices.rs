@@ -24,6 +24,7 @@ fn check(emulator: &mut Emulator, kernel: &str, batch: usize, [m, n, k]: [usize;
         kernel: kernel.into(),
         grid: [1; 3],
         threads: 32,
+        shared_bytes: 0,
         parameters: places.iter().flat_map(|(address, _)| address.to_le_bytes()).collect(),
         operands: places.iter().enumerate().map(|(i, &(address, bytes))| operand(address, bytes, access(i))).collect(),
         context: "a product".into(),

@@ -69,6 +69,7 @@ impl Trial {
             kernel: kernel.into(),
             grid: [self.blocks, 1, 1],
             threads: self.threads,
+            shared_bytes: 0,
             parameters: bytemuck::cast_slice(&[from, to, self.count as u64]).to_vec(),
             operands: vec![operand(from, bytes, Access::Read), operand(to, bytes, self.access)],
             context: "a trial".into(),

@@ -103,6 +103,15 @@ const HOSTILE: &[Problem] = &[
     Problem { kernel: 3, image: [1, 5, 4], channels: [17, 3], co: 8 },
     Problem { kernel: 3, image: [2, 8, 8], channels: [16, 16], co: 16 },
     Problem { kernel: 3, image: [1, 2, 3], channels: [3, 65], co: 17 },
+    // For warpgroups, which copy eight channels at once: several tiles, chunks and blocks, whole and not.
+    Problem { kernel: 3, image: [1, 33, 17], channels: [64, 0], co: 64 },
+    Problem { kernel: 3, image: [2, 2, 3], channels: [72, 8], co: 72 },
+    // Between one channel and many.
+    Problem { kernel: 3, image: [2, 3, 35], channels: [1, 0], co: 8 },
+    Problem { kernel: 3, image: [1, 2, 9], channels: [1, 0], co: 72 },
+    Problem { kernel: 1, image: [2, 2, 17], channels: [1, 0], co: 136 },
+    Problem { kernel: 1, image: [2, 2, 17], channels: [136, 0], co: 1 },
+    Problem { kernel: 1, image: [1, 1, 1], channels: [8, 0], co: 1 },
     Problem { kernel: 1, image: [1, 1, 1], channels: [1, 0], co: 1 },
     Problem { kernel: 1, image: [3, 5, 7], channels: [65, 0], co: 1 },
     Problem { kernel: 1, image: [1, 7, 5], channels: [1, 0], co: 65 },

@@ -10,8 +10,8 @@ use unet_engine::backend::cuda::{self, Cuda, driver::Emulator};
 use unet_engine::ops::Instruction;
 use unet_engine::tape::DType;
 
-/// Architectures with different matrix instructions: Volta, Turing, Ampere and later.
-const ARCHITECTURES: [u32; 3] = [70, 75, 80];
+/// Architectures with different matrix instructions: Volta, Turing, Ampere and later, Hopper.
+const ARCHITECTURES: [u32; 4] = [70, 75, 80, 90];
 
 /// The emulator's libraries, built once a process.
 fn libraries() -> Option<&'static [PathBuf]> {
@@ -47,7 +47,7 @@ pub fn open(architecture: u32, seed: u64) -> Option<Cuda<Emulator>> {
 /// The architectures whose kernels differ for this instruction.
 pub fn architectures(instruction: &Instruction) -> &'static [u32] {
     let name = instruction.name();
-    if name.starts_with("conv") { &ARCHITECTURES } else { &ARCHITECTURES[2..] }
+    if name.starts_with("conv") { &ARCHITECTURES } else { &ARCHITECTURES[2..3] }
 }
 
 thread_local! {

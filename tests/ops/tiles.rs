@@ -4,7 +4,7 @@ use super::emulator;
 use super::harness::{Case, Random, run_case};
 use crate::reference::Array;
 use unet_engine::bench::case::{Convolution, Kind, Pass};
-use unet_engine::bench::traffic::tile_bytes;
+use unet_engine::bench::traffic::{Kernels, tile_bytes};
 use unet_engine::ops::Instruction;
 use unet_engine::ops::conv_transpose2d::{ConvTranspose2d, ConvTranspose2dDataGrad};
 use unet_engine::ops::conv2d::{Conv2d, Conv2dDataGrad, Conv2dWeightGrad};
@@ -64,13 +64,13 @@ fn products_move_what_is_counted() {
     ];
     for (layer, case, blocks) in cases {
         let Some(moved) = moved(&case, &[blocks]) else { return };
-        assert_eq!(moved, tile_bytes(&layer, 1), "{layer:?}");
+        assert_eq!(moved, tile_bytes(&layer, Kernels::Common, 1), "{layer:?}");
     }
     // With a bias, which every thread reads: 4 bytes of it for every number of its share, beside what is counted.
     let layer = layer(Kind::ConvTranspose2d, Pass::Forward, 2, [64, 0], 64);
     let with_bias = case(Instruction::ConvTranspose2d(ConvTranspose2d {}), &[[2, 2, 64, 64], x, [1, 1, 1, 64]]);
     let Some(moved) = moved(&with_bias, &[36]) else { return };
-    let counted = tile_bytes(&layer, 1);
+    let counted = tile_bytes(&layer, Kernels::Common, 1);
     assert!(moved >= counted && moved < counted * 5 / 4, "{moved} {counted}");
 }
 
@@ -94,7 +94,7 @@ fn gradients_of_weights_move_what_is_counted() {
         half: true,
     };
     let Some(moved) = moved(&case, &[2 * splits, 36]) else { return };
-    let (counted, parts) = (tile_bytes(&layer, splits as usize), splits * 9 * 64 * 64 * 4);
+    let (counted, parts) = (tile_bytes(&layer, Kernels::Common, splits as usize), splits * 9 * 64 * 64 * 4);
     assert_eq!(moved, counted + parts);
 }
 

@@ -29,7 +29,7 @@ using emulator::Machine;
 #pragma GCC visibility push(default)
 extern "C" {
 
-/// The architecture that the kernels were compiled for: 70, 75, 80.
+/// The architecture that the kernels were compiled for: 70, 75, 80, 90.
 unsigned emulator_architecture() { return EMULATED_ARCH / 10; }
 
 unsigned emulator_kernels() { return emulator::kernels().size(); }
@@ -51,8 +51,8 @@ void emulator_trace(Machine* machine, int on) { machine->trace(on); }
 void emulator_traffic(const Machine* machine, emulator::Traffic* traffic) { *traffic = machine->traffic(); }
 
 /// Runs a kernel. Returns the length of the message of what went wrong (0: nothing), of which `message` gets as much as it holds.
-size_t emulator_launch(Machine* machine, const char* name, const unsigned grid[3], unsigned threads, const void* parameters, size_t parameter_bytes,
-                       const emulator::Operand* operands, size_t n_operands, char* message, size_t capacity) {
+size_t emulator_launch(Machine* machine, const char* name, const unsigned grid[3], unsigned threads, unsigned dynamic_shared, const void* parameters,
+                       size_t parameter_bytes, const emulator::Operand* operands, size_t n_operands, char* message, size_t capacity) {
     const auto* kernel = emulator::find(name);
     std::string wrong;
     if (!kernel) {
@@ -60,7 +60,7 @@ size_t emulator_launch(Machine* machine, const char* name, const unsigned grid[3
     } else if (kernel->parameter_bytes != parameter_bytes) {
         wrong = "takes " + std::to_string(kernel->parameter_bytes) + " bytes of parameters, not " + std::to_string(parameter_bytes);
     } else {
-        wrong = machine->launch(*kernel, {grid[0], grid[1], grid[2]}, threads, parameters, {operands, operands + n_operands});
+        wrong = machine->launch(*kernel, {grid[0], grid[1], grid[2]}, threads, dynamic_shared, parameters, {operands, operands + n_operands});
     }
     const size_t n = std::min(wrong.size(), capacity);
     memcpy(message, wrong.data(), n);

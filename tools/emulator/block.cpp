@@ -9,6 +9,7 @@ void Machine::run_thread() {
     Machine& m = active();
     m.kernel_->body(m.parameters_);
     if (!m.thread().copies.empty()) m.fail("ends with asynchronous copies in flight");
+    if (!m.block_.products[m.warp()].empty()) m.fail("ends with products in flight");
     m.thread().ended = true;
     --m.block_.n_live;
     // A barrier waits for the threads that have not ended.
@@ -33,6 +34,8 @@ void Machine::run_block(Index index) {
     }
     block_.warp_epochs.assign(n / WARP, 1);
     block_.collectives.assign(n / WARP, {});
+    block_.products.assign(n / WARP, {});
+    block_.product_groups.assign(n / WARP, 0);
     block_.ready.clear();
     block_.next_ready = 0;
     block_.waiting.clear();
@@ -45,6 +48,8 @@ void Machine::run_block(Index index) {
         threads_[i].ended = false;
         threads_[i].copies.clear();
         threads_[i].copy_group = 0;
+        threads_[i].fences = 0;
+        threads_[i].fence_epoch = 0;
         threads_[i].context = stacks_[i].prepare(run_thread);
     }
     make_ready(all);
@@ -132,8 +137,16 @@ void sync_warp() {
 
 void* shared_memory(size_t bytes) {
     Machine& m = Machine::active();
-    void* memory = m.shared().claim(bytes);
+    void* memory = bytes > MAX_STATIC_SHARED ? nullptr : m.shared().claim(bytes);
     if (!memory) m.fail("declares " + std::to_string(bytes) + " bytes of shared memory: more than " + std::to_string(MAX_STATIC_SHARED) + ", or twice with different sizes");
+    return memory;
+}
+
+void* large_shared_memory(size_t bytes) {
+    Machine& m = Machine::active();
+    if (bytes != m.dynamic_shared()) m.fail("has " + std::to_string(bytes) + " bytes of dynamic shared memory; the launch gives " + std::to_string(m.dynamic_shared()));
+    void* memory = m.shared().claim(bytes);
+    if (!memory) m.fail("has " + std::to_string(bytes) + " bytes of shared memory: more than " + std::to_string(MAX_SHARED) + ", or twice with different sizes");
     return memory;
 }
 

@@ -37,6 +37,11 @@ uint32_t shuffle(uint32_t bits, unsigned source);
 /// The block's static shared memory; every thread must ask for the same size.
 void* shared_memory(size_t bytes);
 
+/// Dynamic shared memory: as many bytes as the launch gave.
+void* large_shared_memory(size_t bytes);
+/// Where a place lies in shared memory: its 32-bit address there.
+uint32_t shared_offset(const void* place);
+
 /// A vector access of one instruction: checked as a whole, as the hardware does it.
 void load(void* to, const void* from, unsigned bytes);
 void store(void* to, const void* from, unsigned bytes);
@@ -55,6 +60,19 @@ void mma_m16n8k16(float c[4], const uint32_t a[4], const uint32_t b[2]);
 void mma_m16n8k8(float c[4], const uint32_t a[2], uint32_t b);
 /// mma.sync.aligned.m8n8k4.f32.f16.f16.f32: four products of 8x8x4, one for each quad pair: "Matrix fragments for mma.m8n8k4".
 void mma_m8n8k4(float c[8], const uint32_t a[2], const uint32_t b[2], bool a_is_row, bool b_is_row);
+
+/// stmatrix.sync.aligned.m8n8.x4 (.trans).
+void store_matrix_x4(void* row, const uint32_t registers[4], bool transposed);
+
+/// wgmma.mma_async.sync.aligned.m64nNk16.f32.f16.f16: C += A B of 64 x `n` x 16, "Asynchronous warpgroup level matrix instructions". A comes
+/// from registers, or where there are none by its descriptor; `*_by_edge`: MN-major. C holds the sum only after the wait, and until then
+/// nobody may write what is read.
+void wgmma(float* c, unsigned n, const uint32_t* a_registers, uint64_t a, bool a_by_edge, uint64_t b, bool b_by_edge);
+void wgmma_fence();
+void commit_wgmma();
+void wait_wgmma(unsigned pending);
+/// fence.proxy.async: products see what this thread wrote before it, and those of this thread what a barrier has ordered before it.
+void fence_proxy_async();
 
 /// A kernel of this library.
 struct Kernel {
@@ -91,4 +109,6 @@ inline double __dmul_rn(double a, double b) { return a * b; }
         {#name, sizeof(Parameters), threads, [](const void* p) { name##_body(*static_cast<const Parameters*>(p)); }}); \
     static void name##_body(const Parameters& p)
 
+#define LONE_KERNEL(name, threads, Parameters) KERNEL(name, threads, Parameters)
+#define LARGE_SHARED(Type, name) Type& name = *static_cast<Type*>(emulator::large_shared_memory(sizeof(Type)))
 #define SHARED(Type, name) Type& name = *static_cast<Type*>(emulator::shared_memory(sizeof(Type)))

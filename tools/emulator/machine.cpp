@@ -55,12 +55,14 @@ void Machine::read(void* to, uint64_t from, size_t bytes) {
     memcpy(to, a.data.data() + (from - a.start()), bytes);
 }
 
-std::string Machine::launch(const Kernel& kernel, Index grid, unsigned threads, const void* parameters, const std::vector<Operand>& operands) {
+std::string Machine::launch(const Kernel& kernel, Index grid, unsigned threads, unsigned dynamic_shared, const void* parameters,
+                            const std::vector<Operand>& operands) {
     if (threads != kernel.threads) return "launched with " + std::to_string(threads) + " threads; the kernel is made for " + std::to_string(kernel.threads);
     if (threads % WARP != 0 || threads > MAX_THREADS) return "blocks have whole warps and at most " + std::to_string(MAX_THREADS) + " threads";
     if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535) return "a grid of this size cannot be launched";
     kernel_ = &kernel;
     grid_ = grid;
+    dynamic_shared_ = dynamic_shared;
     parameters_ = static_cast<const unsigned char*>(parameters);
     launch_ = launch_ % ((1 << 24) - 1) + 1;
     operands_ = operands;
@@ -112,10 +114,20 @@ void Machine::touch(const void* address, unsigned bytes, bool writes, const void
     if (shared_.holds(address)) {
         if (const char* wrong = shared_.touch(address, bytes, writes, flow()))
             fail(std::string(wrong) + ", at its byte " + std::to_string(shared_.offset(address)) + where(site));
+        if (writes) shared_.note_fences(address, bytes, thread().fences);
         if (traces_block_ && site) log_.add(current_, {site, shared_.offset(address), uint16_t(bytes), true, writes});
         return;
     }
     touch_global(at, bytes, writes, site);
+}
+
+void Machine::touch_line(const void* line) {
+    touch(line, 16, false, nullptr);
+    const auto [writer, fences] = shared_.writer(line);
+    const unsigned by = writer & 0xFFFF;
+    if (threads_[by].fences <= fences && thread().fence_epoch <= writer >> 36)
+        fail("wgmma reads shared memory that thread " + std::to_string(by) + " wrote, without fence.proxy.async between, at its byte " +
+             std::to_string(shared_.offset(line)));
 }
 
 void Machine::touch_global(uint64_t address, unsigned bytes, bool writes, const void* site) {

@@ -27,12 +27,27 @@ struct PendingCopy {
     unsigned char data[16];
 };
 
+/// A warp's part of a product of wgmma that has not been added.
+struct PendingProduct {
+    unsigned group;
+    unsigned n;
+    float* c[WARP];
+    /// For each lane what its accumulators get.
+    std::vector<float> sums;
+    /// The lines of sixteen bytes that it reads.
+    std::vector<const void*> lines;
+};
+
 struct Thread {
     unsigned index = 0;
     bool ended = false;
     Context context = nullptr;
     std::vector<PendingCopy> copies;
     unsigned copy_group = 0;
+    /// How often it published its writes to products.
+    uint32_t fences = 0;
+    /// The epoch of the block's barrier in which it did so last.
+    uint64_t fence_epoch = 0;
 };
 
 /// A warp-wide operation in which lanes wait for one another.
@@ -51,6 +66,9 @@ struct Block {
     uint64_t barrier_epoch = 1;
     std::vector<uint32_t> warp_epochs;
     std::vector<Collective> collectives;
+    /// By warp.
+    std::vector<std::vector<PendingProduct>> products;
+    std::vector<unsigned> product_groups;
     std::vector<unsigned> ready;
     size_t next_ready = 0;
     std::vector<unsigned> waiting;
@@ -100,7 +118,8 @@ public:
     void read(void* to, uint64_t from, size_t bytes);
 
     /// Runs a kernel. Returns what went wrong, or nothing.
-    std::string launch(const Kernel& kernel, Index grid, unsigned threads, const void* parameters, const std::vector<Operand>& operands);
+    std::string launch(const Kernel& kernel, Index grid, unsigned threads, unsigned dynamic_shared, const void* parameters,
+                       const std::vector<Operand>& operands);
 
     /// From now on the middle block of every launch is traced: its traffic is what `traffic` then says.
     void trace(bool on) { traces_ = on; }
@@ -113,6 +132,9 @@ public:
     unsigned warp() const { return current_ / WARP; }
     unsigned lane() const { return current_ % WARP; }
     SharedMemory& shared() { return shared_; }
+    unsigned dynamic_shared() const { return dynamic_shared_; }
+    /// A read by a product: what was written has to be published to it.
+    void touch_line(const void* line);
     void touch(const void* address, unsigned bytes, bool writes, const void* site);
     void barrier();
     /// Lanes meet; the last one to arrive runs `complete` on what all of them brought, and `orders` says whether memory is ordered.
@@ -156,6 +178,7 @@ private:
     const Kernel* kernel_ = nullptr;
     const unsigned char* parameters_ = nullptr;
     Index grid_{};
+    unsigned dynamic_shared_ = 0;
     uint64_t launch_ = 0;
     uint64_t block_number_ = 0;
     /// The operands that were read and written last: the next access is most often there again.

@@ -5,14 +5,18 @@
 // (the warp's epoch differs; kept for shared memory only).
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace emulator {
 
 constexpr size_t MAX_STATIC_SHARED = 48 << 10;
+/// Of Hopper, the most that a block can ask for.
+constexpr size_t MAX_SHARED = 227 << 10;
 
 /// Zeroed pages that cost nothing until they are touched, between pages that nobody may touch.
 class Pages {
@@ -70,7 +74,7 @@ constexpr Flow make_flow(uint64_t block_epoch, uint64_t warp_epoch, uint64_t thr
 /// A block's shared memory.
 class SharedMemory {
 public:
-    SharedMemory() : data_(MAX_STATIC_SHARED), writers_(MAX_STATIC_SHARED), readers_(MAX_STATIC_SHARED), in_flight_(MAX_STATIC_SHARED) {}
+    SharedMemory() : data_(MAX_SHARED), writers_(MAX_SHARED), readers_(MAX_SHARED), in_flight_(MAX_SHARED), fences_(MAX_SHARED) {}
     /// Forgets all shadows, so that epochs may begin anew.
     void begin_launch();
     /// Forgets the last block's contents: what was written before this epoch counts as unwritten.
@@ -81,12 +85,17 @@ public:
     /// The memory, of `bytes` bytes in this block; null if another size was asked for before.
     void* claim(size_t bytes);
     size_t bytes() const { return bytes_; }
+    const unsigned char* start() const { return data_.data(); }
     bool holds(const void* address) const {
         return static_cast<size_t>(static_cast<const unsigned char*>(address) - data_.data()) < capacity();
     }
     size_t capacity() const { return data_.bytes(); }
     size_t offset(const void* address) const { return static_cast<const unsigned char*>(address) - data_.data(); }
     const char* touch(const void* address, unsigned n, bool writes, Flow me);
+    /// Takes note of how often the writer had published its writes before this one.
+    void note_fences(const void* address, unsigned n, uint32_t fences) { std::fill_n(&fences_[offset(address)], n, fences); }
+    /// Who wrote a byte, and how often that thread had published by then.
+    std::pair<Flow, uint32_t> writer(const void* address) const { return {writers_[offset(address)], fences_[offset(address)]}; }
     /// Marks bytes that a copy in flight will overwrite; nobody may touch them until it arrives.
     const char* expect_copy(const void* address, unsigned n, Flow me);
     void copy_arrived(const void* address, unsigned n);
@@ -95,6 +104,7 @@ private:
     Pages data_;
     std::vector<Flow> writers_, readers_;
     std::vector<unsigned char> in_flight_;
+    std::vector<uint32_t> fences_;
     size_t bytes_ = 0, most_bytes_ = 0;
     uint64_t first_epoch_ = 1;
 };

@@ -30,6 +30,12 @@ struct MatrixLoad {
     bool transposed;
 };
 
+struct MatrixStore {
+    void* row;
+    const uint32_t* registers;
+    bool transposed;
+};
+
 struct MatrixProduct {
     float* c;
     const uint32_t* a;
@@ -80,6 +86,28 @@ void load_matrix_x4(uint32_t registers[4], const void* row, bool transposed) {
                 const uint32_t high = load->transposed ? elements[j + 1][i] : elements[i][j + 1];
                 load->registers[matrix] = low | high << 16;
             }
+        }
+    });
+}
+
+void store_matrix_x4(void* row, const uint32_t registers[4], bool transposed) {
+    Machine& m = Machine::active();
+    if (!m.shared().holds(row)) m.fail("stmatrix writes something else than shared memory");
+    m.touch(row, 16, true, nullptr);
+    MatrixStore mine{row, registers, transposed};
+    m.meet("stmatrix", &mine, false, [](Machine& machine, void* const all[WARP]) {
+        void* rows[WARP];
+        for (unsigned lane = 0; lane < WARP; ++lane) rows[lane] = static_cast<MatrixStore*>(all[lane])->row;
+        machine.log_rows(rows);
+        for (unsigned matrix = 0; matrix < 4; ++matrix) {
+            uint16_t elements[8][8];
+            for (unsigned lane = 0; lane < WARP; ++lane) {
+                const auto* store = static_cast<MatrixStore*>(all[lane]);
+                const unsigned i = lane / 4, j = 2 * (lane % 4);
+                (store->transposed ? elements[j][i] : elements[i][j]) = store->registers[matrix] & 0xFFFF;
+                (store->transposed ? elements[j + 1][i] : elements[i][j + 1]) = store->registers[matrix] >> 16;
+            }
+            for (unsigned r = 0; r < 8; ++r) memcpy(rows[8 * matrix + r], elements[r], 16);
         }
     });
 }

@@ -3,11 +3,15 @@
 use super::program::{Lowering, Value, kernel_for};
 use bytemuck::NoUninit;
 
-/// Pixels and output channels of a block, and its threads.
-const ROWS: usize = 8;
-const COLUMNS: usize = 16;
+/// Output channels of a block, and its threads.
 const CHANNELS: usize = 64;
 const THREADS: u32 = 128;
+/// Rows and columns of a block's pixels.
+const PIXELS: [usize; 2] = [8, 16];
+/// The same of Hopper's kernels (`kernels/warpgroup_gemm.cuh`), with their threads and their shared memory.
+const WARPGROUP_PIXELS: [usize; 2] = [32, 16];
+const WARPGROUP_THREADS: u32 = 384;
+const WARPGROUP_SHARED: u32 = 190_464;
 
 #[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
@@ -45,7 +49,11 @@ pub(super) struct Convolution<'a> {
 
 impl Convolution<'_> {
     pub fn push(&self, lowering: &mut Lowering<'_>) {
-        let mut call = lowering.call(self.module, kernel_for(self.kernel, self.w.dtype));
+        let by_warpgroups = self.w.shape.0[0] == 3 && lowering.suits_warpgroups(self.x.iter().chain(self.y));
+        let mut call = match by_warpgroups {
+            true => lowering.call(self.module, format!("{}_warpgroup_f16", self.kernel)).with_shared(WARPGROUP_SHARED),
+            false => lowering.call(self.module, kernel_for(self.kernel, self.w.dtype)),
+        };
         let [n, height, width] = self.pixels;
         let channels = |images: &[Value]| [0, 1].map(|i| images.get(i).map_or(0, |image| image.shape.c()));
         let [channels_in, channels_out] = [channels(self.x), channels(self.y)];
@@ -64,8 +72,14 @@ impl Convolution<'_> {
             w_columns: w_columns as i32,
             padding: 0,
         };
-        let tiles = n * height.div_ceil(ROWS) * width.div_ceil(COLUMNS);
+        let [rows, columns] = if by_warpgroups { WARPGROUP_PIXELS } else { PIXELS };
+        let tiles = n * height.div_ceil(rows) * width.div_ceil(columns);
         let blocks = (channels_out[0] + channels_out[1]).div_ceil(CHANNELS) * self.scattered_taps;
-        lowering.push(call, [tiles, blocks, 1], THREADS, &parameters);
+        // Blocks that go from one item of the work to the next, or one block for each.
+        let (grid, threads) = match by_warpgroups {
+            true => ([(tiles * blocks).min(lowering.multiprocessors()), 1, 1], WARPGROUP_THREADS),
+            false => ([tiles, blocks, 1], THREADS),
+        };
+        lowering.push(call, grid, threads, &parameters);
     }
 }

@@ -23,6 +23,7 @@ mod elementwise;
 pub mod images;
 mod implicit_gemm;
 mod max_pool2d;
+mod narrow;
 mod probe;
 mod program;
 mod relu;
@@ -38,7 +39,7 @@ use crate::ops::Instruction;
 use crate::plan::{ALIGNMENT, Plan, Slot, Step};
 use crate::tape::{DType, Shape};
 use driver::{Driver, Emulator};
-use program::{Lowering, Program, Regions};
+use program::{Lowering, Program, Regions, Target};
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -136,9 +137,10 @@ impl<D: Driver> Cuda<D> {
             return Ok(());
         }
         let mut program = Program::default();
+        let target = Target { architecture: self.driver.architecture(), multiprocessors: self.driver.multiprocessors() };
         for step in plan.steps() {
             let first = program.launches.len();
-            lower(step, &mut Lowering::new(step, self.regions, &mut program.launches));
+            lower(step, &mut Lowering::new(step, self.regions, &target, &mut program.launches));
             program.steps.push(first..program.launches.len());
         }
         self.driver.prepare(&program.launches)?;
@@ -227,12 +229,14 @@ impl<D: Driver> Backend for Cuda<D> {
     }
 }
 
-/// The launches of a plan on a GPU that is not there: to count what they do.
-pub fn launches(plan: &Plan, persistent_bytes: usize) -> Vec<driver::Launch> {
+/// The launches of a plan on a GPU that is not there, of so many multiprocessors, with the kernels of `architecture` (`sm_80`): to count what
+/// they do.
+pub fn launches(plan: &Plan, persistent_bytes: usize, architecture: &str, multiprocessors: usize) -> Vec<driver::Launch> {
+    let target = Target { architecture: architecture.into(), multiprocessors };
     // Addresses that nobody follows.
     let regions = Regions { persistent: Some((1 << 40, persistent_bytes)), transient: Some((2 << 40, plan.transient_bytes())) };
     let mut launches = Vec::new();
-    plan.steps().iter().for_each(|step| lower(step, &mut Lowering::new(step, regions, &mut launches)));
+    plan.steps().iter().for_each(|step| lower(step, &mut Lowering::new(step, regions, &target, &mut launches)));
     launches
 }
 

@@ -65,16 +65,36 @@ impl Value {
     }
 }
 
+/// What the launches are made for.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    /// Of the kernels: `sm_80`. Hopper alone has products by warpgroups.
+    pub architecture: String,
+    pub multiprocessors: usize,
+}
+
 /// The values of a step, and the launches that are made of it.
 pub(super) struct Lowering<'a> {
     step: &'a Step,
     regions: Regions,
+    target: &'a Target,
     launches: &'a mut Vec<Launch>,
 }
 
 impl<'a> Lowering<'a> {
-    pub fn new(step: &'a Step, regions: Regions, launches: &'a mut Vec<Launch>) -> Self {
-        Lowering { step, regions, launches }
+    pub fn new(step: &'a Step, regions: Regions, target: &'a Target, launches: &'a mut Vec<Launch>) -> Self {
+        Lowering { step, regions, target, launches }
+    }
+
+    /// Blocks that run at the same time, if each fills a multiprocessor.
+    pub fn multiprocessors(&self) -> usize {
+        self.target.multiprocessors
+    }
+
+    /// Whether the kernels for warpgroups can be used for images of these numbers: they copy eight channels at once.
+    pub fn suits_warpgroups<'v>(&self, images: impl IntoIterator<Item = &'v Value>) -> bool {
+        self.target.architecture.starts_with("sm_90")
+            && images.into_iter().all(|i| i.dtype == DType::F16 && i.shape.c().is_multiple_of(8))
     }
 
     pub fn input(&self, index: usize) -> Value {
@@ -107,7 +127,7 @@ impl<'a> Lowering<'a> {
         let shapes = |slots: &[Slot]| slots.iter().map(|s| format!("{:?}", s.shape)).collect::<Vec<_>>().join(", ");
         let step = self.step;
         let context = format!("{}: {} -> {}", step.instruction.name(), shapes(&step.inputs), shapes(&step.outputs));
-        Call { module, kernel: kernel.into(), operands: Vec::new(), context }
+        Call { module, kernel: kernel.into(), shared_bytes: 0, operands: Vec::new(), context }
     }
 
     /// Adds the launch of `call`.
@@ -123,6 +143,7 @@ impl<'a> Lowering<'a> {
             kernel: call.kernel,
             grid: grid.map(|blocks| blocks as u32),
             threads,
+            shared_bytes: call.shared_bytes,
             parameters: bytemuck::bytes_of(parameters).to_vec(),
             operands: call.operands,
             context: call.context,
@@ -134,11 +155,18 @@ impl<'a> Lowering<'a> {
 pub(super) struct Call {
     module: &'static str,
     kernel: String,
+    shared_bytes: u32,
     operands: Vec<Operand>,
     context: String,
 }
 
 impl Call {
+    /// The dynamic shared memory of each block.
+    pub fn with_shared(mut self, bytes: u32) -> Call {
+        self.shared_bytes = bytes;
+        self
+    }
+
     /// Memory that the kernel reads.
     pub fn read(&mut self, value: Value) -> Address {
         self.operand(value, Access::Read)

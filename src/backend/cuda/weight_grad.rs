@@ -42,7 +42,16 @@ struct SumPartialsParameters {
 
 const _: () = assert!(size_of::<SumPartialsParameters>() == 32);
 
+/// The same of Hopper's kernel (`kernels/warpgroup_weight_grad.cuh`): channels of both sides, rows and columns of a tile, threads, shared memory.
+const WARPGROUP_CHANNELS: usize = 64;
+const WARPGROUP_PIXELS: [usize; 2] = [32, 8];
+const WARPGROUP_THREADS: u32 = 512;
+const WARPGROUP_SHARED: u32 = 153_600;
+/// Multiprocessors of an H100, each of which takes one such block.
+const WARPGROUP_BLOCKS: usize = 132;
+
 /// How a gradient's work is cut, by the type in which images are stored.
+#[derive(Clone, Copy)]
 struct Cut {
     blocks_x: usize,
     blocks_dy: usize,
@@ -67,10 +76,26 @@ fn cut(dtype: DType, x: &[Shape], channels_dy: usize, scattered_taps: usize) -> 
     Cut { blocks_x, blocks_dy, splits }
 }
 
-/// Bytes of the parts: the more of both types, as the plan asks before it knows the type.
+/// The cut for warpgroups. The blocks take as many rounds as all multiprocessors need for them; of the numbers of parts that waste least of the
+/// last round the smallest is taken.
+fn cut_for_warpgroups(x: &[Shape], channels_dy: usize) -> Cut {
+    let blocks_x = x.iter().map(|image| image.c().div_ceil(WARPGROUP_CHANNELS)).sum::<usize>();
+    let blocks_dy = channels_dy.div_ceil(WARPGROUP_CHANNELS);
+    let [rows, columns] = WARPGROUP_PIXELS;
+    let tiles = x[0].n() * x[0].h().div_ceil(rows) * x[0].w().div_ceil(columns);
+    let blocks = blocks_x * blocks_dy;
+    // Tiles that pass one after another, and the parts' own cost: about that of two tiles.
+    let rounds = |splits: usize| (blocks * splits).div_ceil(WARPGROUP_BLOCKS) * (tiles.div_ceil(splits) + 2);
+    let most = BLOCKS.div_ceil(blocks).min(tiles);
+    let splits = (1..=most).min_by_key(|&splits| rounds(splits)).unwrap_or(1);
+    Cut { blocks_x, blocks_dy, splits }
+}
+
+/// Bytes of the parts: the most of all kinds, as the plan asks before it knows the type.
 pub(super) fn workspace(x: &[Shape], dw: Shape, scattered_taps: usize) -> usize {
-    let splits = [DType::F32, DType::F16].map(|dtype| cut(dtype, x, dw.c(), scattered_taps).splits);
-    let parts = splits[0].max(splits[1]);
+    let [f32, f16] = [DType::F32, DType::F16].map(|dtype| cut(dtype, x, dw.c(), scattered_taps).splits);
+    let warpgroups = if dw.0[0] == 3 { cut_for_warpgroups(x, dw.c()).splits } else { 1 };
+    let parts = f32.max(f16).max(warpgroups);
     if parts > 1 { parts * dw.len() * DType::F32.size() } else { 0 }
 }
 
@@ -90,13 +115,20 @@ pub(super) struct WeightGrad<'a> {
 impl WeightGrad<'_> {
     pub fn push(&self, lowering: &mut Lowering<'_>) {
         let shapes: Vec<Shape> = self.x.iter().map(|x| x.shape).collect();
-        let Cut { blocks_x, blocks_dy, splits } = cut(self.dy.dtype, &shapes, self.dy.shape.c(), self.scattered_taps);
+        let by_warpgroups = self.dw.shape.0[0] == 3 && lowering.suits_warpgroups(self.x.iter().chain([&self.dy]));
+        let Cut { blocks_x, blocks_dy, splits } = match by_warpgroups {
+            true => cut_for_warpgroups(&shapes, self.dy.shape.c()),
+            false => cut(self.dy.dtype, &shapes, self.dy.shape.c(), self.scattered_taps),
+        };
         let count = self.dw.shape.len();
         let target = match splits {
             1 => self.dw,
             _ => lowering.workspace().part(0, splits * count, DType::F32),
         };
-        let mut call = lowering.call(self.module, kernel_for(self.kernel, self.dy.dtype));
+        let mut call = match by_warpgroups {
+            true => lowering.call(self.module, format!("{}_warpgroup_f16", self.kernel)).with_shared(WARPGROUP_SHARED),
+            false => lowering.call(self.module, kernel_for(self.kernel, self.dy.dtype)),
+        };
         let parameters = WeightGradParameters {
             x: [0, 1].map(|i| self.x.get(i).map_or(0, |&x| call.read(x))),
             dy: call.read(self.dy),
@@ -109,12 +141,18 @@ impl WeightGrad<'_> {
             splits: splits as i32,
             padding: 0,
         };
-        lowering.push(call, [blocks_x, blocks_dy, splits * self.scattered_taps], self.threads, &parameters);
-        if splits > 1 {
-            let mut call = lowering.call("sum_partials", "sum_partials_f32");
-            let (partials, y) = (call.read(target), call.write(self.dw));
-            let parameters = SumPartialsParameters { partials, y, count: count as i64, parts: splits as i64 };
-            lowering.push(call, elementwise::grid(self.dw), elementwise::THREADS, &parameters);
-        }
+        let threads = if by_warpgroups { WARPGROUP_THREADS } else { self.threads };
+        lowering.push(call, [blocks_x, blocks_dy, splits * self.scattered_taps], threads, &parameters);
+        sum_partials(target, self.dw, splits, lowering);
+    }
+}
+
+/// Adds `parts` gradients that lie one behind the other, in order; one needs no sum.
+pub(super) fn sum_partials(partials: Value, dw: Value, parts: usize, lowering: &mut Lowering<'_>) {
+    if parts > 1 {
+        let mut call = lowering.call("sum_partials", "sum_partials_f32");
+        let (partials, y) = (call.read(partials), call.write(dw));
+        let parameters = SumPartialsParameters { partials, y, count: dw.shape.len() as i64, parts: parts as i64 };
+        lowering.push(call, elementwise::grid(dw), elementwise::THREADS, &parameters);
     }
 }

@@ -82,8 +82,13 @@ fn list(cases: &[Case], json: bool) -> Result<()> {
 fn measure(args: &super::Args, cases: &[Case]) -> Result<()> {
     use crate::bench::{kernels, table};
     let mut head = (!args.json).then(table::head);
+    let start = std::time::Instant::now();
     let mut each = |row: &table::Row| match args.json {
-        true => Ok(()),
+        // Progress, and what is known if something stops it.
+        true => {
+            crate::terminal::say(&format!("{:5.1} s  {}", start.elapsed().as_secs_f64(), row.line()));
+            Ok(())
+        }
         false => head.take().map_or(Ok(()), |head| print_line(&head)).and_then(|()| print_line(&row.line())),
     };
     let of = &args.of_kernels;

@@ -31,6 +31,7 @@ type LaunchFn = unsafe extern "C" fn(
     *const c_char,
     *const c_uint,
     c_uint,
+    c_uint,
     *const c_void,
     usize,
     *const Operand,
@@ -140,6 +141,11 @@ impl Driver for Emulator {
         format!("sm_{}", self.architecture)
     }
 
+    /// Few, so that blocks that go from one item of their work to the next do so in small cases too.
+    fn multiprocessors(&self) -> usize {
+        3
+    }
+
     fn allocate(&mut self, bytes: usize) -> Result<Address> {
         // SAFETY: the machine lives.
         Ok(unsafe { (self.functions.allocate)(self.machine, bytes) })
@@ -176,6 +182,7 @@ impl Driver for Emulator {
                 name.as_ptr(),
                 launch.grid.as_ptr(),
                 launch.threads,
+                launch.shared_bytes,
                 launch.parameters.as_ptr().cast(),
                 launch.parameters.len(),
                 launch.operands.as_ptr(),

@@ -20,6 +20,7 @@ const ANY_MODULE: &str = "add";
 pub struct Gpu {
     name: String,
     cache_bytes: usize,
+    multiprocessors: usize,
     capability: images::Capability,
     stream: sys::CUstream,
     /// Start and end of what is timed.
@@ -102,10 +103,12 @@ impl Gpu {
         // SAFETY: `device` is a handle that the driver gave out for this process, and the context is current.
         unsafe {
             let cache_bytes = device::get_attribute(device, Attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)?;
+            let multiprocessors = device::get_attribute(device, Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
             let event = || event::create(sys::CUevent_flags::CU_EVENT_DEFAULT);
             Ok(Gpu {
                 name,
                 cache_bytes: usize::try_from(cache_bytes).unwrap_or(0),
+                multiprocessors: usize::try_from(multiprocessors).unwrap_or(1).max(1),
                 capability: capability_of(device)?,
                 stream: stream::create(stream::StreamKind::NonBlocking)?,
                 events: [event()?, event()?],
@@ -171,6 +174,13 @@ impl Gpu {
         let name = CString::new(launch.kernel.as_str()).map_err(|_| Error::device("a kernel's name holds a zero byte"))?;
         // SAFETY: the module is loaded and stays so.
         let function = unsafe { module::get_function(module, name).map_err(|e| failed(&format!("find {}", launch.place()), e))? };
+        // More than this a kernel has to be allowed.
+        if launch.shared_bytes > 48 << 10 {
+            let most = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            // SAFETY: the function was just found.
+            unsafe { result::function::set_function_attribute(function, most, launch.shared_bytes as i32) }
+                .map_err(|e| failed(&format!("give {} bytes of shared memory to {}", launch.shared_bytes, launch.place()), e))?;
+        }
         self.functions.insert(launch.kernel.clone(), function);
         Ok(function)
     }
@@ -215,6 +225,10 @@ impl Driver for Gpu {
         image.map_or_else(|_| "none".into(), |image| image.target.into())
     }
 
+    fn multiprocessors(&self) -> usize {
+        self.multiprocessors
+    }
+
     fn allocate(&mut self, bytes: usize) -> Result<Address> {
         self.make_current()?;
         // SAFETY: a size that is not zero; the address is given back once.
@@ -254,7 +268,9 @@ impl Driver for Gpu {
         let [x, y, z] = launch.grid;
         let mut parameters = [launch.parameters.as_ptr().cast_mut().cast::<c_void>()];
         // SAFETY: the kernel's one parameter is a struct of these bytes (both sides assert its size), which the driver copies now.
-        let launched = unsafe { launch_kernel(function, (x, y, z), (launch.threads, 1, 1), 0, self.stream, &mut parameters) };
+        let launched = unsafe {
+            launch_kernel(function, (x, y, z), (launch.threads, 1, 1), launch.shared_bytes, self.stream, &mut parameters)
+        };
         launched.map_err(|e| failed(&format!("launch {}", launch.place()), e))
     }
 

@@ -26,6 +26,9 @@ pub trait Driver: Send {
     /// The architecture whose kernels it runs: `sm_80`.
     fn architecture(&self) -> String;
 
+    /// How many blocks at least run at the same time.
+    fn multiprocessors(&self) -> usize;
+
     /// Memory of undefined contents, aligned to 256 bytes.
     ///
     /// # Errors
@@ -125,6 +128,8 @@ pub struct Launch {
     pub kernel: String,
     pub grid: [u32; 3],
     pub threads: u32,
+    /// Dynamic shared memory of a block.
+    pub shared_bytes: u32,
     /// The bytes of its struct of parameters.
     pub parameters: Vec<u8>,
     pub operands: Vec<Operand>,
