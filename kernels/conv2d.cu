@@ -35,7 +35,7 @@ SPREAD(conv2d_1x1_spread_f16, f16, 1)
 DOT(conv2d_1x1_dot_f32, float)
 DOT(conv2d_1x1_dot_f16, f16)
 
-#if ARCHITECTURE >= 900
+#if HAS_WARPGROUPS
 
 // Where all channels are multiples of eight.
 #define WARPGROUP_CONVOLUTION(name, weights)                   \

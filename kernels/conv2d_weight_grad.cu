@@ -29,7 +29,7 @@ NARROW_WEIGHT_GRAD(conv2d_weight_grad_3x3_narrow_f16, f16, 9)
 NARROW_WEIGHT_GRAD(conv2d_weight_grad_1x1_narrow_f32, float, 1)
 NARROW_WEIGHT_GRAD(conv2d_weight_grad_1x1_narrow_f16, f16, 1)
 
-#if ARCHITECTURE >= 900
+#if HAS_WARPGROUPS
 
 // Where all channels are multiples of eight.
 LONE_KERNEL(conv2d_weight_grad_3x3_warpgroup_f16, 512, WeightGradParameters) {

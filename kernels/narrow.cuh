@@ -24,7 +24,7 @@ static_assert(sizeof(NarrowParameters) == 64);
 
 constexpr int NARROW_THREADS = 256;
 
-/// A row of the image of one channel around pixel (y, x), or zeros beyond the border.
+/// The pixels of the image of one channel that the taps of pixel (y, x) read; zeros beyond the border.
 template <typename T, int TAPS>
 __device__ __forceinline__ void load_neighbours(const NarrowParameters& p, const T* image, int y, int x, float (&s)[TAPS]) {
     constexpr int KERNEL = TAPS == 9 ? 3 : 1, PAD = KERNEL / 2;
@@ -40,6 +40,7 @@ __device__ __forceinline__ void load_neighbours(const NarrowParameters& p, const
 /// keeps the weights.
 template <typename T, int TAPS>
 struct Spread {
+    // Twin: `STRIP` in src/backend/cuda/narrow.rs.
     static constexpr int PIXELS = 8;
 
     static __device__ __forceinline__ void run(const NarrowParameters& p) {
@@ -78,6 +79,7 @@ struct Spread {
 /// single[pixel] = bias + sum over channels of many[pixel][c] w[c]. Eight lanes share a pixel.
 template <typename T>
 struct Dot {
+    // Twin: `LANES` in src/backend/cuda/narrow.rs.
     static constexpr int LANES = 8;
 
     static __device__ __forceinline__ void run(const NarrowParameters& p) {
@@ -102,6 +104,7 @@ struct Dot {
 /// side have the vectors of a pixel.
 template <typename T, int TAPS>
 struct NarrowWeightGrad {
+    // Twin: `VECTORS` in src/backend/cuda/narrow.rs.
     static constexpr int VECTORS = 8, COLUMNS = NARROW_THREADS / VECTORS, WARPS = NARROW_THREADS / WARP_LANES;
     static constexpr int SUMS = TAPS * VECTOR<T>;
 

@@ -1,6 +1,6 @@
 // The dialect in which the kernels are written: CUDA where nvcc compiles them, and the same words from tools/emulator/emulator.h where
 // the host's compiler does. A kernel takes one struct of parameters `p` by value; its twin is in src/backend/cuda/<operation>.rs, and
-// both sides assert its size. Its shared memory is one struct (SHARED); its blocks are one-dimensional and have whole warps.
+// both sides assert its size. Its shared memory is one struct (SHARED, or LARGE_SHARED beyond 48 KiB); its blocks are one-dimensional and have whole warps.
 #pragma once
 
 #if defined(__CUDACC__)
@@ -17,7 +17,7 @@ using f16 = __half;
 #define LONE_KERNEL(name, threads, Parameters) \
     extern "C" __global__ void __launch_bounds__(threads, 1) name(const __grid_constant__ Parameters p)
 #define SHARED(Type, name) __shared__ Type name
-/// More than 48 KiB: `Launch::shared_bytes` has to say how much.
+/// More than 48 KiB, from a multiple of 1,024 bytes on: `Launch::shared_bytes` has to say how much.
 #define LARGE_SHARED(Type, name)                                       \
     extern __shared__ __align__(1024) unsigned char name##_bytes[];     \
     Type& name = *reinterpret_cast<Type*>(name##_bytes)
@@ -35,6 +35,9 @@ using f16 = __half;
 #define ARCHITECTURE EMULATED_ARCH
 
 #endif
+
+/// wgmma is Hopper's alone.
+#define HAS_WARPGROUPS (ARCHITECTURE >= 900 && ARCHITECTURE < 1000)
 
 constexpr int WARP_LANES = 32;
 

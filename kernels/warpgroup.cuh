@@ -12,7 +12,7 @@
 
 #include "copy.cuh"
 
-#if ARCHITECTURE >= 900
+#if HAS_WARPGROUPS
 
 #if !defined(__CUDACC__)
 inline uint32_t shared_address(const void* p) { return emulator::shared_offset(p); }

@@ -4,13 +4,13 @@
 // Two warpgroups compute 64 output channels of 32 x 16 pixels, eight columns each, and a third one copies for them. The depth goes in chunks of
 // 64 channels. Of each a tile of pixels with its border lies in shared memory (`warpgroup.cuh` says how), and the nine taps are nine starts in
 // it; the next chunk's tile arrives in parts meanwhile. Weights come tap by tap, two steps ahead. A multiprocessor has one block, which goes
-// from item to item of the work; what the next item needs is copied while one is stored. All three pass a barrier at every step.
+// from item to item of the work; when one is stored, the next one's first tile and weights are on their way. All three pass a barrier at every step.
 #pragma once
 
 #include "implicit_gemm.cuh"
 #include "warpgroup.cuh"
 
-#if ARCHITECTURE >= 900
+#if HAS_WARPGROUPS
 
 template <Weights WEIGHTS>
 struct WarpgroupGemm {
@@ -24,7 +24,7 @@ struct WarpgroupGemm {
 
     struct Shared {
         Rows<TILE_PIXELS> x[2];
-        // Rows are input channels, or for the gradient output channels.
+        // Of a forward pass rows are channels of the depth, of a gradient those that the block computes.
         Rows<CHANNELS> w[STAGES];
     };
     static_assert(GROUPS * OUT_PIXELS * OUT_STRIDE * sizeof(f16) <= sizeof(Shared::x[0]));
@@ -89,6 +89,8 @@ struct WarpgroupGemm {
         static constexpr int ACROSS = WARPGROUP / ROW_LINES, BEYOND = TILE_COLUMNS - ACROSS;
         static constexpr int PARTS = TAPS - 2, PART_ROWS = ceil_div(TILE_ROWS, PARTS);
         static_assert(PART_ROWS * BEYOND <= ACROSS);
+        // The last part is there when the next chunk's first step waits.
+        static_assert(PARTS + AHEAD <= TAPS);
 
         __device__ __forceinline__ Copies(const ConvolutionParameters& p, Shared& shared) : p(p), shared(shared) {
             const int thread = thread_in_block() % WARPGROUP;

@@ -9,12 +9,13 @@
 #include "warpgroup.cuh"
 #include "weight_grad.cuh"
 
-#if ARCHITECTURE >= 900
+#if HAS_WARPGROUPS
 
 struct WarpgroupWeightGrad {
     static constexpr int GROUPS = 3, THREADS = (GROUPS + 1) * WARPGROUP;
     // Registers of a thread that multiplies, and of one that copies; together as many as the block starts with.
     static constexpr int MULTIPLYING_REGISTERS = 152, COPYING_REGISTERS = 56;
+    static_assert(GROUPS * MULTIPLYING_REGISTERS + COPYING_REGISTERS == (GROUPS + 1) * 128);
     static constexpr int ROWS = 32, COLUMNS = 8, PIXELS = ROWS * COLUMNS;
     static constexpr int X_COLUMNS = COLUMNS + 2, X_PIXELS = (ROWS + 2) * X_COLUMNS;
     static constexpr int CHANNELS = ROW_CHANNELS;
@@ -55,24 +56,24 @@ struct WarpgroupWeightGrad {
 
     /// Copies 64 channels of a tile of `TILE_ROWS` x (8 + BORDER) pixels that starts at (top, left). A thread has a line of a pixel's row and a
     /// column, which it goes down: so that copies cost little more than their own instructions. Eight lanes copy a row.
-    template <int TILE_ROWS, int BORDER, typename Tile>
-    __device__ __forceinline__ void copy_tile(Tile& tile, const void* image, int channels, int first_channel, int n, int top, int left) const {
+    template <int TILE_ROWS, int BORDER, typename Destination>
+    __device__ __forceinline__ void copy_tile(Destination& tile, const void* from, int channels, int first_channel, int n, int top, int left) const {
         constexpr int TILE_COLUMNS = COLUMNS + BORDER;
         constexpr int ACROSS = WARPGROUP / ROW_LINES;
         const int thread = thread_in_block() % WARPGROUP, line = thread % ROW_LINES, across = thread / ROW_LINES;
         const int channel = first_channel + line * VECTOR<f16>;
         const int64_t row_stride = int64_t{p.width} * channels;
-        const f16* first = static_cast<const f16*>(image) + ((int64_t{n} * p.height + top) * p.width + left) * channels + channel;
+        const f16* first = static_cast<const f16*>(from) + ((int64_t{n} * p.height + top) * p.width + left) * channels + channel;
         // Rows `row`, row + STEP and so on of a column.
         const auto copy_column = [&](auto step, int row, int column) {
             constexpr int STEP = decltype(step)::value, COPIES = ceil_div(TILE_ROWS, STEP);
             const bool in_columns = static_cast<unsigned>(left + column) < static_cast<unsigned>(p.width) && channel < channels;
-            const f16* from = first + row * row_stride + column * channels;
+            const f16* line_of = first + row * row_stride + column * channels;
 #pragma unroll 4
             for (int i = 0; i < COPIES; ++i) {
                 const bool inside = in_columns && static_cast<unsigned>(top + row + i * STEP) < static_cast<unsigned>(p.height);
-                if (TILE_ROWS % STEP == 0 || row + i * STEP < TILE_ROWS) copy_16_bytes(tile.at((row + i * STEP) * TILE_COLUMNS + column, line), from, inside);
-                from += STEP * row_stride;
+                if (TILE_ROWS % STEP == 0 || row + i * STEP < TILE_ROWS) copy_16_bytes(tile.at((row + i * STEP) * TILE_COLUMNS + column, line), line_of, inside);
+                line_of += STEP * row_stride;
             }
         };
         copy_column(Constant<ACROSS / COLUMNS>{}, across / COLUMNS, across % COLUMNS);
@@ -114,6 +115,8 @@ struct WarpgroupWeightGrad {
                 multiply_64x64(c[tap], a[k], operand(shared.x[stage], (first_row + k * MATRIX / COLUMNS) * X_COLUMNS + tap, 0, X_COLUMNS));
         commit_products();
         wait_products<0>();
+#pragma unroll
+        for (int tap = 0; tap < 3; ++tap) pin(c[tap]);
     }
 
     __device__ __forceinline__ void accumulate(float (&c)[3][32]) const {

@@ -4,6 +4,7 @@
 mod faults;
 mod matrices;
 mod traffic;
+mod warpgroup;
 
 use crate::ops::emulator::build;
 use std::path::{Path, PathBuf};

@@ -36,6 +36,7 @@ void Machine::run_block(Index index) {
     block_.collectives.assign(n / WARP, {});
     block_.products.assign(n / WARP, {});
     block_.product_groups.assign(n / WARP, 0);
+    block_.fenced.assign(n / WARP, false);
     block_.ready.clear();
     block_.next_ready = 0;
     block_.waiting.clear();

@@ -121,13 +121,21 @@ void Machine::touch(const void* address, unsigned bytes, bool writes, const void
     touch_global(at, bytes, writes, site);
 }
 
-void Machine::touch_line(const void* line) {
+Flow Machine::touch_line(const void* line) {
     touch(line, 16, false, nullptr);
-    const auto [writer, fences] = shared_.writer(line);
-    const unsigned by = writer & 0xFFFF;
-    if (threads_[by].fences <= fences && thread().fence_epoch <= writer >> 36)
-        fail("wgmma reads shared memory that thread " + std::to_string(by) + " wrote, without fence.proxy.async between, at its byte " +
-             std::to_string(shared_.offset(line)));
+    Flow first = 0;
+    for (unsigned byte = 0; byte < 16; ++byte) {
+        const auto [writer, fences] = shared_.writer(static_cast<const unsigned char*>(line) + byte);
+        if (byte > 0 && writer == first) continue;
+        first = writer;
+        const unsigned by = writer & 0xFFFF, warp_start = current_ / WARP * WARP;
+        const bool published = threads_[by].fences > fences;
+        for (unsigned lane = 0; lane < WARP; ++lane)
+            if (!published && threads_[warp_start + lane].fence_epoch <= writer >> 36)
+                fail("wgmma reads shared memory that thread " + std::to_string(by) + " wrote, without fence.proxy.async between, at its byte " +
+                     std::to_string(shared_.offset(line)));
+    }
+    return first;
 }
 
 void Machine::touch_global(uint64_t address, unsigned bytes, bool writes, const void* site) {

@@ -34,8 +34,9 @@ struct PendingProduct {
     float* c[WARP];
     /// For each lane what its accumulators get.
     std::vector<float> sums;
-    /// The lines of sixteen bytes that it reads.
+    /// The lines of sixteen bytes that it reads, and who had written them when it began.
     std::vector<const void*> lines;
+    std::vector<Flow> writers;
 };
 
 struct Thread {
@@ -69,6 +70,8 @@ struct Block {
     /// By warp.
     std::vector<std::vector<PendingProduct>> products;
     std::vector<unsigned> product_groups;
+    /// Whether wgmma.fence stands between the warp's registers and its next product.
+    std::vector<bool> fenced;
     std::vector<unsigned> ready;
     size_t next_ready = 0;
     std::vector<unsigned> waiting;
@@ -133,8 +136,8 @@ public:
     unsigned lane() const { return current_ % WARP; }
     SharedMemory& shared() { return shared_; }
     unsigned dynamic_shared() const { return dynamic_shared_; }
-    /// A read by a product: what was written has to be published to it.
-    void touch_line(const void* line);
+    /// A read by a product of a whole warp: what was written has to be published to it. Says who wrote the line.
+    Flow touch_line(const void* line);
     void touch(const void* address, unsigned bytes, bool writes, const void* site);
     void barrier();
     /// Lanes meet; the last one to arrive runs `complete` on what all of them brought, and `orders` says whether memory is ordered.

@@ -51,7 +51,7 @@ struct Operand {
     }
 };
 
-/// Elements [depth][edge] from `first` on, with their lines noted. (A product starts at a channel that is a multiple of 8.)
+/// Elements [depth][edge] from `first` on, with their lines noted.
 std::vector<float> read(Machine& m, const Operand& operand, unsigned first, unsigned edges, std::vector<const void*>& lines) {
     if (operand.descriptor >> 62 != 1 || operand.field(32) == 0) m.fail("wgmma gets a descriptor of another layout than rows of 128 bytes");
     if (operand.by_edge && edges > 64) m.fail("wgmma reads channels beyond a row");
@@ -83,7 +83,8 @@ std::vector<float> read_registers(void* const all[WARP]) {
 
 void start_product(Machine& m, void* const all[WARP]) {
     const auto& first = *static_cast<const Product*>(all[0]);
-    PendingProduct pending{m.block().product_groups[m.warp()], first.n, {}, std::vector<float>(WARP * first.n / 2), {}};
+    if (!m.block().fenced[m.warp()]) m.fail("wgmma uses registers that others may have touched, without wgmma.fence between");
+    PendingProduct pending{m.block().product_groups[m.warp()], first.n, {}, std::vector<float>(WARP * first.n / 2), {}, {}};
     for (unsigned lane = 0; lane < WARP; ++lane) {
         const auto& p = *static_cast<const Product*>(all[lane]);
         if (p.a != first.a || p.b != first.b || p.n != first.n) m.fail("lanes give different operands to wgmma");
@@ -94,7 +95,7 @@ void start_product(Machine& m, void* const all[WARP]) {
     // All four warps read the same columns between the same barriers: one of them watches.
     std::vector<const void*> unwatched;
     const std::vector<float> b = read(m, {first.b, first.b_by_edge}, 0, first.n, m.warp() % 4 == 0 ? pending.lines : unwatched);
-    for (const void* line : pending.lines) m.touch_line(line);
+    for (const void* line : pending.lines) pending.writers.push_back(m.touch_line(line));
     std::vector<float> sums(first.n);
     for (unsigned row = 0; row < ROWS; ++row) {
         std::fill(sums.begin(), sums.end(), 0.0f);
@@ -119,10 +120,13 @@ void finish_products(Machine& m, void* const all[WARP]) {
     for (const PendingProduct& p : products) {
         if (!ends(p)) continue;
         // They may have been read as late as now.
-        for (const void* line : p.lines) m.touch_line(line);
+        for (size_t i = 0; i < p.lines.size(); ++i)
+            if (m.touch_line(p.lines[i]) != p.writers[i]) m.fail("overwrites what a product in flight reads");
         for (unsigned lane = 0; lane < WARP; ++lane)
             for (unsigned i = 0; i < p.n / 2; ++i) p.c[lane][i] += p.sums[lane * p.n / 2 + i];
     }
+    // Accumulators may be touched from now on.
+    m.block().fenced[m.warp()] = false;
     products.erase(std::remove_if(products.begin(), products.end(), ends), products.end());
 }
 
@@ -140,7 +144,7 @@ void wgmma(float* c, unsigned n, const uint32_t* a_registers, uint64_t a, bool a
 }
 
 void wgmma_fence() {
-    Machine::active().meet("wgmma.fence", nullptr, false, [](Machine&, void* const[WARP]) {});
+    Machine::active().meet("wgmma.fence", nullptr, false, [](Machine& m, void* const[WARP]) { m.block().fenced[m.warp()] = true; });
 }
 
 void commit_wgmma() {

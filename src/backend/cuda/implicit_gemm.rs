@@ -75,6 +75,8 @@ impl Convolution<'_> {
         let [rows, columns] = if by_warpgroups { WARPGROUP_PIXELS } else { PIXELS };
         let tiles = n * height.div_ceil(rows) * width.div_ceil(columns);
         let blocks = (channels_out[0] + channels_out[1]).div_ceil(CHANNELS) * self.scattered_taps;
+        // Blocks count their items in 32 bits.
+        assert!(tiles * blocks < i32::MAX as usize / 2, "{} items of work for {}", tiles * blocks, self.kernel);
         // Blocks that go from one item of the work to the next, or one block for each.
         let (grid, threads) = match by_warpgroups {
             true => ([(tiles * blocks).min(lowering.multiprocessors()), 1, 1], WARPGROUP_THREADS),

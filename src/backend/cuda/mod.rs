@@ -1,7 +1,7 @@
 //! The CUDA backend: kernels written by hand (`kernels/`), run by an NVIDIA GPU or by the emulator in which they are tested.
 //!
 //! A plan is lowered once: every step becomes launches with their grids, parameters and the memory that they touch (`program.rs`). On a
-//! GPU these are captured into one graph, which a run replays. The same GPU and build give the same bits: work is cut by shape alone,
+//! GPU these are captured into one graph, which a run replays. The same GPU and build give the same bits: every sum is cut by shape alone,
 //! every output has one writer, and partial sums are added in a fixed order. Tensor cores of another generation add in another order.
 
 mod adam;

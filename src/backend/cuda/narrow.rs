@@ -46,14 +46,15 @@ fn vector(dtype: DType) -> usize {
 
 /// Whether these kernels do a convolution from or to an image of one channel.
 pub(super) fn fits(single: Value, many: Value) -> bool {
-    single.shape.c() == 1 && many.shape.c().is_multiple_of(vector(many.dtype))
+    single.shape.c() == 1 && single.dtype == many.dtype && many.shape.c().is_multiple_of(vector(many.dtype))
 }
 
 fn taps(w: Shape) -> &'static str {
     if w.0[0] == 3 { "3x3" } else { "1x1" }
 }
 
-/// many = spread of single by w: a convolution of one input channel, or the gradient of the data of one of one output channel.
+/// many = spread of single by w: a convolution of one input channel, or the gradient of the data of a 1x1 convolution of one output channel. (Of
+/// a 3x3 one the taps would have to be mirrored.)
 pub(super) fn spread(single: Value, w: Value, bias: Option<Value>, many: Value, lowering: &mut Lowering<'_>) {
     let mut call = lowering.call("conv2d", kernel_for(&format!("conv2d_{}_spread", taps(w.shape)), many.dtype));
     let parameters = NarrowParameters {

@@ -93,7 +93,8 @@ impl<'a> Lowering<'a> {
 
     /// Whether the kernels for warpgroups can be used for images of these numbers: they copy eight channels at once.
     pub fn suits_warpgroups<'v>(&self, images: impl IntoIterator<Item = &'v Value>) -> bool {
-        self.target.architecture.starts_with("sm_90")
+        // `sm_90` is what the emulator calls itself.
+        ["sm_90a", "sm_90"].contains(&self.target.architecture.as_str())
             && images.into_iter().all(|i| i.dtype == DType::F16 && i.shape.c().is_multiple_of(8))
     }
 

@@ -11,7 +11,7 @@ const CHANNELS_DY: usize = 32;
 /// Columns of a tile of pixels.
 const COLUMNS: usize = 16;
 /// Blocks over which a gradient is spread: twice as many as an H100 has multiprocessors (one of the 3x3 gradient's blocks fits on each, by
-/// its registers). A constant, so that the order of the sums does not depend on the device; not yet tuned on one.
+/// its registers). A constant, so that the order of the sums does not depend on the device.
 const BLOCKS: usize = 264;
 
 #[derive(Clone, Copy, NoUninit)]
@@ -66,7 +66,7 @@ fn tile(dtype: DType) -> [usize; 2] {
     }
 }
 
-/// `pixels`: those of x; `scattered_taps`: taps that blocks of their own compute.
+/// `scattered_taps`: taps that blocks of their own compute.
 fn cut(dtype: DType, x: &[Shape], channels_dy: usize, scattered_taps: usize) -> Cut {
     let [channels, rows] = tile(dtype);
     let blocks_x = x.iter().map(|image| image.c().div_ceil(channels)).sum::<usize>();
@@ -76,18 +76,17 @@ fn cut(dtype: DType, x: &[Shape], channels_dy: usize, scattered_taps: usize) -> 
     Cut { blocks_x, blocks_dy, splits }
 }
 
-/// The cut for warpgroups. The blocks take as many rounds as all multiprocessors need for them; of the numbers of parts that waste least of the
-/// last round the smallest is taken.
+/// The cut for warpgroups: the number of parts that should take least time, and of several the smallest.
 fn cut_for_warpgroups(x: &[Shape], channels_dy: usize) -> Cut {
     let blocks_x = x.iter().map(|image| image.c().div_ceil(WARPGROUP_CHANNELS)).sum::<usize>();
     let blocks_dy = channels_dy.div_ceil(WARPGROUP_CHANNELS);
     let [rows, columns] = WARPGROUP_PIXELS;
     let tiles = x[0].n() * x[0].h().div_ceil(rows) * x[0].w().div_ceil(columns);
     let blocks = blocks_x * blocks_dy;
-    // Tiles that pass one after another, and the parts' own cost: about that of two tiles.
-    let rounds = |splits: usize| (blocks * splits).div_ceil(WARPGROUP_BLOCKS) * (tiles.div_ceil(splits) + 2);
+    // Rounds over all multiprocessors, times the tiles that a block does one after another; writing a part costs about as much as two tiles.
+    let cost = |splits: usize| (blocks * splits).div_ceil(WARPGROUP_BLOCKS) * (tiles.div_ceil(splits) + 2);
     let most = BLOCKS.div_ceil(blocks).min(tiles);
-    let splits = (1..=most).min_by_key(|&splits| rounds(splits)).unwrap_or(1);
+    let splits = (1..=most).min_by_key(|&splits| cost(splits)).unwrap_or(1);
     Cut { blocks_x, blocks_dy, splits }
 }
 

@@ -26,7 +26,7 @@ pub trait Driver: Send {
     /// The architecture whose kernels it runs: `sm_80`.
     fn architecture(&self) -> String;
 
-    /// How many blocks at least run at the same time.
+    /// For how many blocks that go from one item of their work to the next there is room.
     fn multiprocessors(&self) -> usize;
 
     /// Memory of undefined contents, aligned to 256 bytes.
