@@ -39,7 +39,7 @@ DOT(conv2d_1x1_dot_f16, f16)
 
 // Where all channels are multiples of eight.
 #define WARPGROUP_CONVOLUTION(name, weights)                   \
-    LONE_KERNEL(name, 384, ConvolutionParameters) {                 \
+    LONE_KERNEL(name, 384, ConvolutionParameters) {            \
         using Gemm = WarpgroupGemm<Weights::weights>;          \
         static_assert(Gemm::THREADS == 384);                   \
         static_assert(sizeof(Gemm::Shared) == 190464);         \

@@ -68,12 +68,12 @@ struct WarpgroupWeightGrad {
         const auto copy_column = [&](auto step, int row, int column) {
             constexpr int STEP = decltype(step)::value, COPIES = ceil_div(TILE_ROWS, STEP);
             const bool in_columns = static_cast<unsigned>(left + column) < static_cast<unsigned>(p.width) && channel < channels;
-            const f16* line_of = first + row * row_stride + column * channels;
+            const f16* pixel = first + row * row_stride + column * channels;
 #pragma unroll 4
             for (int i = 0; i < COPIES; ++i) {
                 const bool inside = in_columns && static_cast<unsigned>(top + row + i * STEP) < static_cast<unsigned>(p.height);
-                if (TILE_ROWS % STEP == 0 || row + i * STEP < TILE_ROWS) copy_16_bytes(tile.at((row + i * STEP) * TILE_COLUMNS + column, line), line_of, inside);
-                line_of += STEP * row_stride;
+                if (TILE_ROWS % STEP == 0 || row + i * STEP < TILE_ROWS) copy_16_bytes(tile.at((row + i * STEP) * TILE_COLUMNS + column, line), pixel, inside);
+                pixel += STEP * row_stride;
             }
         };
         copy_column(Constant<ACROSS / COLUMNS>{}, across / COLUMNS, across % COLUMNS);

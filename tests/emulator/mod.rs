@@ -14,13 +14,17 @@ use unet_engine::backend::cuda::driver::{Access, Address, Driver, Emulator, Laun
 /// Threads of a block in most of the kernels.
 const THREADS: u32 = 64;
 
+/// The library of the kernels with faults for an architecture; `None` where there is no C++ compiler.
+fn library(architecture: &str) -> Option<PathBuf> {
+    let folder = |name| Path::new(env!("CARGO_MANIFEST_DIR")).join(name).into_os_string().into_string().expect("a path in UTF-8");
+    let [kernels, out] = ["tools/emulator/faults", ".local/emulator-faults"].map(folder);
+    build(&["--kernels".into(), kernels, "--out".into(), out, architecture.into()])?.into_iter().next()
+}
+
 /// The kernels with faults on an emulated device; `None` where there is no C++ compiler.
 fn open(seed: u64) -> Option<Emulator> {
-    static BUILT: OnceLock<Option<Vec<PathBuf>>> = OnceLock::new();
-    let folder = |name| Path::new(env!("CARGO_MANIFEST_DIR")).join(name).into_os_string().into_string().expect("a path in UTF-8");
-    let arguments =
-        || ["--kernels".into(), folder("tools/emulator/faults"), "--out".into(), folder(".local/emulator-faults"), "80".into()];
-    let library = &BUILT.get_or_init(|| build(&arguments())).as_ref()?[0];
+    static BUILT: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let library = BUILT.get_or_init(|| library("80")).as_ref()?;
     Some(Emulator::open(library, seed).expect("the emulator opens"))
 }
 

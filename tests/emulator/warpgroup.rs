@@ -1,20 +1,11 @@
 //! Hopper's products on the emulator: right where nothing is forgotten, and refused, with words that say why, where something is.
 
-use super::{operand, upload};
-use crate::ops::emulator::build;
-use std::path::{Path, PathBuf};
+use super::{library, operand, upload};
 use unet_engine::backend::cuda::driver::{Access, Driver, Emulator, Launch};
 
 const THREADS: u32 = 128;
 /// `Products` of tools/emulator/faults/warpgroup.cu.
 const SHARED: u32 = 8192;
-
-fn library() -> Option<PathBuf> {
-    let folder = |name| Path::new(env!("CARGO_MANIFEST_DIR")).join(name).into_os_string().into_string().expect("a path in UTF-8");
-    let arguments =
-        ["--kernels".into(), folder("tools/emulator/faults"), "--out".into(), folder(".local/emulator-faults"), "90".into()];
-    build(&arguments)?.into_iter().next()
-}
 
 /// What a kernel wrote, and what went wrong if anything did.
 fn run(emulator: &mut Emulator, kernel: &str, shared_bytes: u32) -> (Vec<f32>, Option<String>) {
@@ -38,7 +29,7 @@ fn run(emulator: &mut Emulator, kernel: &str, shared_bytes: u32) -> (Vec<f32>, O
 
 #[test]
 fn products_of_warpgroups_are_held_to_their_rules() {
-    let Some(library) = library() else { return };
+    let Some(library) = library("90") else { return };
     for seed in 0..4 {
         let mut emulator = Emulator::open(&library, seed).expect("the emulator opens");
         let (off, wrong) = run(&mut emulator, "product_sound", SHARED);

@@ -1,6 +1,7 @@
 //! The launch of a convolution as one product of matrices. Kernels: `kernels/implicit_gemm.cuh`.
 
 use super::program::{Lowering, Value, kernel_for};
+use crate::tape::DType;
 use bytemuck::NoUninit;
 
 /// Output channels of a block, and its threads.
@@ -49,7 +50,8 @@ pub(super) struct Convolution<'a> {
 
 impl Convolution<'_> {
     pub fn push(&self, lowering: &mut Lowering<'_>) {
-        let by_warpgroups = self.w.shape.0[0] == 3 && lowering.suits_warpgroups(self.x.iter().chain(self.y));
+        let is_3x3_of_f16 = self.w.shape.0[0] == 3 && self.w.dtype == DType::F16;
+        let by_warpgroups = is_3x3_of_f16 && lowering.suits_warpgroups(self.x.iter().chain(self.y));
         let mut call = match by_warpgroups {
             true => lowering.call(self.module, format!("{}_warpgroup_f16", self.kernel)).with_shared(WARPGROUP_SHARED),
             false => lowering.call(self.module, kernel_for(self.kernel, self.w.dtype)),

@@ -56,6 +56,7 @@ fn taps(w: Shape) -> &'static str {
 /// many = spread of single by w: a convolution of one input channel, or the gradient of the data of a 1x1 convolution of one output channel. (Of
 /// a 3x3 one the taps would have to be mirrored.)
 pub(super) fn spread(single: Value, w: Value, bias: Option<Value>, many: Value, lowering: &mut Lowering<'_>) {
+    assert_eq!(w.dtype, many.dtype, "weights and images are stored alike");
     let mut call = lowering.call("conv2d", kernel_for(&format!("conv2d_{}_spread", taps(w.shape)), many.dtype));
     let parameters = NarrowParameters {
         single: call.read(single),
@@ -71,6 +72,7 @@ pub(super) fn spread(single: Value, w: Value, bias: Option<Value>, many: Value, 
 
 /// single = many . w: a 1x1 convolution of one output channel.
 pub(super) fn dot(many: Value, w: Value, bias: Option<Value>, single: Value, lowering: &mut Lowering<'_>) {
+    assert_eq!(w.dtype, many.dtype, "weights and images are stored alike");
     let mut call = lowering.call("conv2d", kernel_for("conv2d_1x1_dot", many.dtype));
     let parameters = NarrowParameters {
         many: call.read(many),

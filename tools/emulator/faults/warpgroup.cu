@@ -1,6 +1,6 @@
 // A product of a warpgroup, of small whole numbers, and what can be forgotten around it.
-#include "../../../kernels/warpgroup.cuh"
 #include "faults.cuh"
+#include "warpgroup.cuh"
 
 #if HAS_WARPGROUPS
 

@@ -92,7 +92,8 @@ impl Cudnn {
         self.library.version()
     }
 
-    /// All engines that the heuristics propose for a problem and that support it; the fall-backs only if there is no other. In f32 without those that round operands to fewer
+    /// All engines that the heuristics propose for a problem and that support it; the fall-backs only if there is no other. In f32 without
+    /// those that round operands to fewer
     /// bits for tensor cores: ours do not either.
     ///
     /// # Errors
