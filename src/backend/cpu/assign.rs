@@ -15,7 +15,7 @@ pub(super) fn run(assignment: Assignment, operands: &mut Operands) {
     let (k, width, pixels) = (shape.c(), shape.w(), shape.h() * shape.w());
     let [z, labels, weight] = [0, 1, 2].map(|i| operands.input(i));
     let images = z.par_chunks(pixels * k).zip(labels.par_chunks(pixels)).zip(weight.par_chunks(pixels));
-    operands.output(0).par_chunks_mut(pixels * k).zip(images).for_each(|(target, ((z, labels), weight))| {
+    operands.output(0).par_chunks_mut(pixels * k).zip(images).with_max_len(1).for_each(|(target, ((z, labels), weight))| {
         let image = Image { z, labels, weight, k, width };
         image.write(image.channels(assignment), target);
     });

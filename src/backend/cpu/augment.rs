@@ -22,14 +22,16 @@ pub(super) fn run(op: &Augment, operands: &mut Operands) {
     let [image, target, weight] = [0, 1, 2].map(|index| operands.output(index));
     let scratch = operands.workspace::<f32>();
     let out = image.par_chunks_mut(pixels).zip(target.par_chunks_mut(pixels)).zip(weight.par_chunks_mut(pixels));
-    out.zip(scratch.par_chunks_mut(scratch_len(op))).enumerate().for_each(|(n, (((image, target), weight), scratch))| {
-        let draw: Draw = bytemuck::pod_read_unaligned(&draws[n * size_of::<Draw>()..][..size_of::<Draw>()]);
-        let from = Material {
-            content: &content[n * content_row..][..content_row],
-            labels: &labels[n * labels_row..][..labels_row],
-            control: &control[n * points..][..points],
-            quantiles: &quantiles,
-        };
-        render(op, &draw, from, [image, target, weight], scratch);
-    });
+    out.zip(scratch.par_chunks_mut(scratch_len(op))).enumerate().with_max_len(1).for_each(
+        |(n, (((image, target), weight), scratch))| {
+            let draw: Draw = bytemuck::pod_read_unaligned(&draws[n * size_of::<Draw>()..][..size_of::<Draw>()]);
+            let from = Material {
+                content: &content[n * content_row..][..content_row],
+                labels: &labels[n * labels_row..][..labels_row],
+                control: &control[n * points..][..points],
+                quantiles: &quantiles,
+            };
+            render(op, &draw, from, [image, target, weight], scratch);
+        },
+    );
 }

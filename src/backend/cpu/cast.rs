@@ -25,7 +25,7 @@ pub(super) fn run(level: Level, operands: &mut Operands) {
 }
 
 fn by_task<X: Sync, Y: Send>(x: &[X], y: &mut [Y], convert: impl Fn(&[X], &mut [Y]) + Sync) {
-    y.par_chunks_mut(TASK).zip(x.par_chunks(TASK)).for_each(|(y, x)| convert(x, y));
+    y.par_chunks_mut(TASK).zip(x.par_chunks(TASK)).with_max_len(1).for_each(|(y, x)| convert(x, y));
 }
 
 struct Convert<'a, X, Y> {

@@ -35,7 +35,7 @@ pub(super) fn workspace(pixels: usize, channels: usize) -> usize {
 /// Fills `partials` `[chunk][2][C]` with the sums of each chunk.
 pub(super) fn sum(level: Level, terms: &impl Terms, pixels: usize, channels: usize, partials: &mut [f64]) {
     let (size, n) = chunks(pixels, channels);
-    partials[..n * 2 * channels].par_chunks_mut(2 * channels).enumerate().for_each(|(chunk, sums)| {
+    partials[..n * 2 * channels].par_chunks_mut(2 * channels).enumerate().with_max_len(1).for_each(|(chunk, sums)| {
         let pixels = chunk * size..((chunk + 1) * size).min(pixels);
         dispatch(level, ChunkSum { terms, pixels, channels, sums });
     });

@@ -150,7 +150,7 @@ pub(super) fn forward(level: Level, parameters: &LossParameters, operands: &mut 
     let (z, t, u) = (operands.input(0), operands.input(1), operands.input(2));
     let (k, image, n_chunks) = (shape.c(), shape.h() * shape.w(), chunks_per_image(shape));
     let partials = &mut operands.workspace::<f64>()[..shape.n() * n_chunks * k * N_SUMS];
-    partials.par_chunks_mut(k * N_SUMS).enumerate().for_each(|(i, sums)| {
+    partials.par_chunks_mut(k * N_SUMS).enumerate().with_max_len(1).for_each(|(i, sums)| {
         let (n, chunk) = (i / n_chunks, i % n_chunks);
         let (from, to) = (n * image + chunk * CHUNK_PIXELS, n * image + ((chunk + 1) * CHUNK_PIXELS).min(image));
         dispatch(level, ChunkSums { parameters, z: &z[from * k..to * k], t: &t[from * k..to * k], u: &u[from..to], sums });
@@ -243,7 +243,7 @@ pub(super) fn grad(level: Level, parameters: &LossParameters, operands: &mut Ope
     let weight = total(0, sums::WEIGHT);
     let entropy = if weight > 0.0 { dloss * (1.0 - f64::from(parameters.alpha)) / (k as f64 * weight) } else { 0.0 };
     let dice = &*dice;
-    operands.output(0).par_chunks_mut(CHUNK_PIXELS * k).enumerate().for_each(|(chunk, dz)| {
+    operands.output(0).par_chunks_mut(CHUNK_PIXELS * k).enumerate().with_max_len(1).for_each(|(chunk, dz)| {
         let (from, n) = (chunk * CHUNK_PIXELS, dz.len());
         let (z, t, u) = (&z[from * k..][..n], &t[from * k..][..n], &u[from..][..n / k]);
         dispatch(level, ChunkGrad { parameters, z, t, u, dice, entropy, dz });

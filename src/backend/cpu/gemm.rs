@@ -10,6 +10,7 @@
 //!
 //! Every output is summed by one thread, in the order of the segments, so the result does not depend on how work is cut.
 
+use super::pool::for_each;
 use super::simd::{Kernel, Lanes, Level, dispatch};
 use rayon::prelude::*;
 
@@ -138,7 +139,7 @@ impl<P: Pixels> Gemm<'_, P> {
         let n_pixel_tasks = self.n_pixels.div_ceil(task_pixels);
         let n_groups = MIN_TASKS.div_ceil(n_pixel_tasks).min(n_blocks);
         let group = n_blocks.div_ceil(n_groups);
-        (0..n_pixel_tasks * n_groups).into_par_iter().for_each(|task| {
+        for_each(n_pixel_tasks * n_groups, |task| {
             let first = task / n_groups * task_pixels;
             let blocks = (task % n_groups * group).min(n_blocks)..((task % n_groups + 1) * group).min(n_blocks);
             let pixels = first..(first + task_pixels).min(self.n_pixels);
@@ -298,7 +299,7 @@ pub(super) fn pack(level: Level, packing: Packing, w: &[f32], [taps, ci, co]: [u
     let n_blocks = channels.div_ceil(columns);
     // A task is one tap of one block: neighbouring pieces of the packed array.
     let piece = rows_per_tap * columns;
-    packed[..n_blocks * taps * piece].par_chunks_mut(piece).enumerate().for_each(|(i, out)| {
+    packed[..n_blocks * taps * piece].par_chunks_mut(piece).enumerate().with_max_len(1).for_each(|(i, out)| {
         let (first, tap) = (i / taps * columns, i % taps);
         let valid = columns.min(channels - first);
         match packing {

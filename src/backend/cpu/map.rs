@@ -80,7 +80,7 @@ pub(super) unsafe fn stream<L: Lanes, T: Stored>(from: &[T], at: usize) -> L {
 /// Runs over images of `pixels` times `channels`.
 pub(super) fn pixels(level: Level, elements: &impl Elements, pixels: usize, channels: usize) {
     let size = (TASK_LEN / channels).max(1);
-    (0..pixels.div_ceil(size)).into_par_iter().for_each(|task| {
+    (0..pixels.div_ceil(size)).into_par_iter().with_max_len(1).for_each(|task| {
         let pixels = task * size..((task + 1) * size).min(pixels);
         dispatch(level, PixelTask { elements, pixels, channels });
     });
@@ -88,7 +88,7 @@ pub(super) fn pixels(level: Level, elements: &impl Elements, pixels: usize, chan
 
 /// Runs over `len` elements without channels.
 pub(super) fn flat(level: Level, elements: &impl Elements, len: usize) {
-    (0..len.div_ceil(TASK_LEN)).into_par_iter().for_each(|task| {
+    (0..len.div_ceil(TASK_LEN)).into_par_iter().with_max_len(1).for_each(|task| {
         let range = task * TASK_LEN..((task + 1) * TASK_LEN).min(len);
         dispatch(level, FlatTask { elements, range });
     });

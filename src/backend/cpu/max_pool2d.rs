@@ -13,7 +13,7 @@ pub(super) fn forward<T: Stored>(level: Level, operands: &mut Operands) {
     let (x, c, row) = (operands.input_as::<T>(0), shape.c(), out.w() * shape.c());
     let y = operands.output_as::<T>(0).par_chunks_mut(row);
     let argmax = operands.output_bytes(1).par_chunks_mut(row);
-    y.zip(argmax).enumerate().for_each(|(i, (y, argmax))| {
+    y.zip(argmax).enumerate().with_max_len(1).for_each(|(i, (y, argmax))| {
         let (n, oy) = (i / out.h(), i % out.h());
         let line = shape.w() * c;
         let upper = &x[(n * shape.h() + 2 * oy) * line..][..2 * line];
@@ -87,7 +87,7 @@ pub(super) fn grad<T: Stored>(level: Level, operands: &mut Operands) {
     let (pooled, shape) = (operands.input_shape(0), operands.output_shape(0));
     let (dy, argmax, c) = (operands.input_as::<T>(0), operands.input_bytes(1), shape.c());
     let row = pooled.w() * c;
-    operands.output_as::<T>(0).par_chunks_mut(shape.w() * c).enumerate().for_each(|(i, dx)| {
+    operands.output_as::<T>(0).par_chunks_mut(shape.w() * c).enumerate().with_max_len(1).for_each(|(i, dx)| {
         let (n, y) = (i / shape.h(), i % shape.h());
         if y / 2 >= pooled.h() {
             dx.fill(T::zeroed());

@@ -1,15 +1,43 @@
 //! The thread pool. A job runs on one of the pool's own threads and splits from there by `rayon::join`, which allocates nothing.
 //!
+//! Work is cut into more tasks than there are threads, and each is taken by whichever thread is free: cores differ, by their kind or
+//! by what else runs on them. Left alone, rayon hands out a part of the tasks at a time, which a slow core then keeps to itself. So where
+//! tasks multiply, threads take them one by one ([`for_each`]), and passes over images, where a thread's tasks should be neighbours, say
+//! `with_max_len(1)`.
+//!
 //! `ThreadPool::install` from outside allocates a queue block now and then, so one worker waits here for jobs instead.
 
 use crate::error::{Error, Result};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// This thread's number, for scratch of its own. Kernels call nothing of rayon, so no thread begins a task within another.
 pub(super) fn own_place() -> usize {
     rayon::current_thread_index().expect("kernels run inside the pool")
+}
+
+/// Runs `task` for every number below `n`. They are begun in this order, each by the next thread that is free.
+pub(super) fn for_each(n: usize, task: impl Fn(usize) + Sync) {
+    let next = AtomicUsize::new(0);
+    on_threads(rayon::current_num_threads().min(n), &|| {
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            if i >= n {
+                return;
+            }
+            task(i);
+        }
+    });
+}
+
+/// Runs `work` on up to `n` threads at once: on fewer where they are busy.
+fn on_threads(n: usize, work: &(impl Fn() + Sync)) {
+    if n <= 1 {
+        return work();
+    }
+    rayon::join(|| on_threads(n / 2, work), || on_threads(n - n / 2, work));
 }
 
 /// A pool with a worker that waits for jobs.
@@ -117,6 +145,7 @@ impl Desk {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::{Duration, Instant};
 
     #[test]
     fn jobs_run_inside_and_panics_come_back() {
@@ -129,5 +158,39 @@ mod tests {
         let mut again = false;
         pool.run(&mut || again = true);
         assert!(again);
+    }
+
+    #[test]
+    fn every_task_runs_once() {
+        let pool = Pool::new(3).unwrap();
+        for n in [0, 1, 2, 3, 1000] {
+            let runs: Vec<AtomicUsize> = (0..n).map(|_| AtomicUsize::new(0)).collect();
+            pool.run(&mut || {
+                for_each(n, |i| {
+                    assert!(own_place() < 3);
+                    runs[i].fetch_add(1, Ordering::Relaxed);
+                });
+            });
+            assert!(runs.iter().all(|r| r.load(Ordering::Relaxed) == 1), "{n} tasks");
+        }
+    }
+
+    /// A thread that is held up by one task keeps no other task to itself.
+    #[test]
+    fn a_slow_task_holds_no_other_up() {
+        let pool = Pool::new(2).unwrap();
+        let (n, done, start) = (64, AtomicUsize::new(0), Instant::now());
+        pool.run(&mut || {
+            for_each(n, |i| {
+                // The first task waits for all others, which none of them could end if it waited for the first.
+                while i == 0 && done.load(Ordering::Relaxed) < n - 1 && start.elapsed() < Duration::from_secs(60) {
+                    std::thread::yield_now();
+                }
+                if i == 0 {
+                    assert_eq!(done.load(Ordering::Relaxed), n - 1, "tasks done beside the first");
+                }
+                done.fetch_add(1, Ordering::Relaxed);
+            });
+        });
     }
 }

@@ -20,7 +20,7 @@ pub(super) fn sigmoid(x: f32) -> f32 {
 
 pub(super) fn run(level: Level, operands: &mut Operands) {
     let x = operands.input(0);
-    operands.output(0).par_chunks_mut(TASK_FLOATS).zip(x.par_chunks(TASK_FLOATS)).for_each(|(y, x)| {
+    operands.output(0).par_chunks_mut(TASK_FLOATS).zip(x.par_chunks(TASK_FLOATS)).with_max_len(1).for_each(|(y, x)| {
         dispatch(level, Task { x, y });
     });
 }

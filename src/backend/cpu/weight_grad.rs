@@ -13,11 +13,11 @@ mod pack;
 
 use super::arena::Operands;
 use super::gemm::{MAX_COLUMNS, store};
+use super::pool::for_each;
 use super::simd::{Kernel, Lanes, Level, dispatch};
 use super::{Settings, winograd};
 use crate::tape::Shape;
 use pack::{pack_dy, pack_x};
-use rayon::prelude::*;
 
 /// Pixels of a chunk, to whole rows.
 const CHUNK_PIXELS: usize = 4096;
@@ -150,7 +150,7 @@ fn run(sizes: Sizes, images: [&[f32]; 2], channels: [usize; 2], dy: &[f32], oper
         let chunk = Chunk { sizes, x_panels, dy_panels, rows, x_rows, dw };
         // A task owns one block of ci, one of co and one row of taps.
         let n_tasks = sizes.ci_blocks() * sizes.co_blocks() * sizes.taps.kernel;
-        (0..n_tasks).into_par_iter().for_each(|task| dispatch(sizes.level, Tiles { chunk: &chunk, task }));
+        for_each(n_tasks, |task| dispatch(sizes.level, Tiles { chunk: &chunk, task }));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Convolutions and what is computed like them: the gradient of the data, transposed convolutions and their gradient.
 
-use super::super::pool::own_place;
+use super::super::pool::{for_each, own_place};
 use super::super::simd::{Kernel, Lanes, Level, dispatch};
 use super::cut::{Cut, Shared};
 use super::panel::{Part, Views};
@@ -43,28 +43,27 @@ impl Convolution<'_> {
         let work = Work { convolution: self, cut, ready, own: own.as_mut_ptr() };
         let (bands, groups) = (cut.height.div_ceil(cut.rows), cut.column_blocks.div_ceil(cut.group));
         match cut.shared {
-            Shared::Bands => (0..cut.images * bands * groups).into_par_iter().for_each(|task| {
-                let (band, group) = (task / groups, task % groups);
+            Shared::Bands => for_each(cut.images * bands * groups, |task| {
+                // A group's bands one after another: its packed columns stay in the cache.
+                let (group, band) = (task / (cut.images * bands), task % (cut.images * bands));
                 let columns = group * cut.group..((group + 1) * cut.group).min(cut.column_blocks);
                 let first_row = band % bands * cut.rows;
                 dispatch(self.level, BandTask { work: &work, image: band / bands, first_row, columns });
             }),
-            Shared::Columns => {
-                (0..cut.column_blocks).into_par_iter().for_each(|block| dispatch(self.level, ColumnTask { work: &work, block }));
-            }
+            Shared::Columns => for_each(cut.column_blocks, |block| dispatch(self.level, ColumnTask { work: &work, block })),
         }
     }
 
     fn pack_all(&self, cut: Cut, packed: &mut [bf16]) {
         let steps = cut.window.steps();
-        packed.par_chunks_mut(BLOCK).enumerate().for_each(|(i, out)| {
+        packed.par_chunks_mut(BLOCK).enumerate().with_max_len(1).for_each(|(i, out)| {
             dispatch(self.level, PackStep { columns: self.columns(i / steps), window: cut.window, step: i % steps, out });
         });
     }
 
     fn lay_out_all(&self, cut: Cut, panels: &mut [bf16]) {
         let (grid, blocks) = (cut.grid(), cut.window.blocks());
-        panels.par_chunks_mut(grid.panel_len(1)).enumerate().for_each(|(i, panel)| {
+        panels.par_chunks_mut(grid.panel_len(1)).enumerate().with_max_len(1).for_each(|(i, panel)| {
             let part = self.part(cut, i / blocks, 0, i % blocks..i % blocks + 1);
             dispatch(self.level, LayOut { part, grid, panel });
         });

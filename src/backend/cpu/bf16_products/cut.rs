@@ -7,9 +7,12 @@ use half::bf16;
 /// Numbers of a panel that are passed by few rows of wide images alone: a quarter of the level-2 cache of the processors that have AMX.
 /// Few in tests, which then see several bands.
 const PANEL_LEN: usize = if cfg!(test) { 1 << 12 } else { 1 << 18 };
+/// Numbers of a task's packed columns, which stay in the same cache while the thread goes from band to band: half of it.
+const PACKED_LEN: usize = if cfg!(test) { 1 << 16 } else { 1 << 19 };
 /// Fewest rows of a band: those above and below it are laid into two panels.
 const MIN_ROWS: usize = if cfg!(test) { 2 } else { 4 };
-/// Tasks that even a small image is cut into.
+/// Tasks that even a small image is cut into: into bands, since every group of columns lays all bands out for itself, and into more groups
+/// where these would have too few rows.
 const MIN_TASKS: usize = 32;
 /// Blocks of columns for each thread from which on they are shared out.
 const MIN_COLUMN_BLOCKS: usize = 4;
@@ -53,11 +56,12 @@ impl Cut {
         if column_blocks >= MIN_COLUMN_BLOCKS * threads && whole.packed_len() > images * whole.panel_len() {
             return whole;
         }
+        let groups = whole.packed_len().div_ceil(PACKED_LEN).min(column_blocks);
         let row_len = Grid { rows: 1, ..whole.grid() }.pitch() * window.blocks() * SIDE;
-        let most = (PANEL_LEN / row_len).saturating_sub(kernel - 1).clamp(MIN_ROWS, 4096);
+        let most = (PANEL_LEN / row_len).saturating_sub(kernel - 1).min(height / MIN_TASKS.div_ceil(images * groups));
         // Even bands, none of them much smaller than the others.
-        let rows = height.div_ceil(height.div_ceil(most));
-        let groups = MIN_TASKS.div_ceil(images * height.div_ceil(rows)).min(column_blocks);
+        let rows = height.div_ceil(height.div_ceil(most.max(MIN_ROWS)));
+        let groups = groups.max(MIN_TASKS.div_ceil(images * height.div_ceil(rows))).min(column_blocks);
         Cut { shared: Shared::Bands, rows, group: column_blocks.div_ceil(groups), ..whole }
     }
 

@@ -16,7 +16,7 @@
 //! sums in dw, the others beside it, from where they are added in the chunks' order.
 
 use super::super::map::{self, Elements, Out, stream};
-use super::super::pool::own_place;
+use super::super::pool::{for_each, own_place};
 use super::super::simd::{Kernel, Lanes, Level, dispatch};
 use super::layout::{pair_part, pair_rows, transpose_part, transpose_rows};
 use super::panel::{Part, Views};
@@ -24,7 +24,6 @@ use super::product::{BLOCK, INNER, Left, Multiplier, Place, Right, SIDE, Sums};
 use super::weight_grad_cut::{Side, WeightGradCut};
 use super::window::{Grid, Window};
 use half::bf16;
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// One gradient. With a transposed convolution, features of `dy` are those of its four taps, one after another.
@@ -50,7 +49,7 @@ impl WeightGrad<'_> {
         let work =
             Work { gradient: self, cut, dw: dw.as_mut_ptr(), partials: partials.as_mut_ptr(), scratch: scratch.as_mut_ptr() };
         let [groups_x, groups_dy] = cut.groups();
-        (0..cut.chunks() * groups_x * groups_dy).into_par_iter().for_each(|task| {
+        for_each(cut.chunks() * groups_x * groups_dy, |task| {
             let (group, chunk) = (task % (groups_x * groups_dy), task / (groups_x * groups_dy));
             let groups = [group / groups_dy, group % groups_dy];
             let blocks = [0, 1].map(|side| {
@@ -144,10 +143,11 @@ impl Task<'_> {
         let (distances, steps, copy) = (cut.window.distances(), cut.steps(grid), right_len / cut.copies());
         for (i, block_x) in self.blocks[0].clone().enumerate() {
             let left = &left[i * steps * BLOCK..][..steps * BLOCK];
-            for (j, block_dy) in self.blocks[1].clone().enumerate() {
-                for tap in 0..distances {
-                    // x shifted by a tap meets dy as dy shifted the other way meets x.
-                    let shift = grid.distance(distances - 1 - tap);
+            for tap in 0..distances {
+                // x shifted by a tap meets dy as dy shifted the other way meets x.
+                let shift = grid.distance(distances - 1 - tap);
+                // Neighbouring columns one after another: their rows of sums continue one another in memory.
+                for (j, block_dy) in self.blocks[1].clone().enumerate() {
                     let right = &right[shift % 2 * copy + j * grid.plane() * SIDE..][shift / 2 * 2 * SIDE..grid.plane() * SIDE];
                     // SAFETY: the caller has the level.
                     unsafe { self.add_products::<L>(multiplier, grid, left, right, [tap, block_x, block_dy], first) };

@@ -9,7 +9,7 @@ pub(super) fn pack_x(sizes: Sizes, images: [&[f32]; 2], channels: [usize; 2], ro
     assert!(panels.len() >= sizes.ci_blocks() * tile && rows.len() * w * width <= tile, "room for the panels of x");
     let out = Shared(panels.as_mut_ptr());
     let first = rows.start;
-    rows.into_par_iter().for_each(|row| {
+    rows.into_par_iter().with_max_len(1).for_each(|row| {
         for block in 0..sizes.ci_blocks() {
             let range = sizes.ci_range(block);
             for (image, from) in [(0, 0), (1, channels[0])] {
@@ -36,7 +36,7 @@ pub(super) fn pack_dy(sizes: Sizes, dy: &[f32], rows: std::ops::Range<usize>, pa
     );
     let out = Shared(panels.as_mut_ptr());
     let first = rows.start;
-    rows.into_par_iter().for_each(|row| {
+    rows.into_par_iter().with_max_len(1).for_each(|row| {
         for set in 0..sizes.dy_sets() {
             // Where the set's pixels of this row begin in dy, and how far apart they lie.
             let (start, step) = if sizes.taps.shift { (row * w, 1) } else { ((2 * row + set / 2) * 2 * w + set % 2, 2) };

@@ -1,13 +1,12 @@
 //! The product of transformed patches and transformed weights, and its way back: convolution and the gradient of its data.
 
 use super::super::gemm::{self, Target};
-use super::super::pool::own_place;
+use super::super::pool::{for_each, own_place};
 use super::super::simd::{Kernel, Lanes, Level, dispatch};
 use super::product::{GROUP, product};
 use super::tiles::{Tiles, Transformed, floats, point_step, transform_patches};
 use super::transform::{self, IN, OUT, Output, POINTS, TAPS, Weights, both_ways};
 use crate::tape::Shape;
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// Bytes of transformed weights up to which every thread reads all of them for each block of tiles.
@@ -142,7 +141,7 @@ impl Work<'_> {
         // A task is some rows of one column block.
         let rows = 32;
         let pieces = self.cut.depth.div_ceil(rows);
-        (0..self.cut.column_blocks * pieces).into_par_iter().for_each(|task| {
+        for_each(self.cut.column_blocks * pieces, |task| {
             let first = task % pieces * rows;
             let depth = first..(first + rows).min(self.cut.depth);
             dispatch(self.convolution.level, WeightTask { work: *self, block: task / pieces, depth });
@@ -152,7 +151,7 @@ impl Work<'_> {
     /// Each thread takes blocks of tiles through all lines.
     fn apart(&self) {
         let total = self.tiles.len();
-        (0..total.div_ceil(self.cut.tiles)).into_par_iter().for_each(|block| {
+        for_each(total.div_ceil(self.cut.tiles), |block| {
             let tiles = block * self.cut.tiles..((block + 1) * self.cut.tiles).min(total);
             let scratch = self.scratch.wrapping_add(own_place() * self.cut.scratch());
             dispatch(self.convolution.level, BlockTask { work: *self, tiles, scratch });
@@ -169,16 +168,16 @@ impl Work<'_> {
                 let first = chunk.start + i * SHARED_TILES;
                 (i * SHARED_TILES, first..(first + SHARED_TILES).min(chunk.end))
             };
-            (0..groups).into_par_iter().for_each(|i| {
+            for_each(groups, |i| {
                 let (place, tiles) = group(i);
                 dispatch(level, PatchTask { work: *self, tiles, place });
             });
-            (0..self.cut.column_blocks * POINTS).into_par_iter().for_each(|task| {
+            for_each(self.cut.column_blocks * POINTS, |task| {
                 // Point by point: its patches stay in a level-2 cache while the weights of all blocks pass.
                 let (point, block) = (task / self.cut.column_blocks, task % self.cut.column_blocks);
                 dispatch(level, ProductTask { work: *self, point, block, n_tiles: chunk.len() });
             });
-            (0..groups * self.cut.column_blocks).into_par_iter().for_each(|task| {
+            for_each(groups * self.cut.column_blocks, |task| {
                 let (place, tiles) = group(task / self.cut.column_blocks);
                 let block = task % self.cut.column_blocks;
                 dispatch(level, OutputTask { work: *self, tiles, place, block });

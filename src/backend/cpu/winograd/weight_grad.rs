@@ -10,13 +10,12 @@
 //! the shape alone. Where it is large there is one sum, and threads share the points.
 
 use super::super::gemm::store_one;
-use super::super::pool::own_place;
+use super::super::pool::{for_each, own_place};
 use super::super::simd::{Kernel, Lanes, Level, dispatch};
 use super::product::{GROUP, outer_products};
 use super::tiles::{Tiles, Transformed, floats, point_step, transform_patches, transform_tiles};
 use super::transform::{self, IN, POINTS, TAPS, WeightsGrad, both_ways};
 use crate::tape::Shape;
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// Bytes of dU up to which parts have sums of their own.
@@ -119,7 +118,7 @@ impl WeightGrad<'_> {
         } else {
             work.together()
         }
-        (0..ci).into_par_iter().for_each(|row| dispatch(self.level, CombineTask { work: &work, row }));
+        for_each(ci, |row| dispatch(self.level, CombineTask { work: &work, row }));
     }
 }
 
@@ -136,7 +135,7 @@ struct Work<'a> {
 impl Work<'_> {
     /// Each thread sums the tiles of a part.
     fn apart(&self) {
-        (0..self.cut.parts).into_par_iter().for_each(|part| {
+        for_each(self.cut.parts, |part| {
             let scratch = self.scratch.0.wrapping_add(own_place() * self.cut.scratch());
             dispatch(self.gradient.level, PartTask { work: self, part, scratch });
         });
@@ -147,14 +146,14 @@ impl Work<'_> {
         let (level, total) = (self.gradient.level, self.tiles.len());
         for first in (0..total).step_by(self.cut.tiles) {
             let chunk = first..(first + self.cut.tiles).min(total);
-            (0..chunk.len().div_ceil(SHARED_TILES)).into_par_iter().for_each(|i| {
+            for_each(chunk.len().div_ceil(SHARED_TILES), |i| {
                 let place = i * SHARED_TILES;
                 let tiles = first + place..(first + place + SHARED_TILES).min(chunk.end);
                 dispatch(level, TransformTask { work: self, tiles, place });
             });
             // A task is one group of rows of one point of dU.
             let groups = self.cut.ci.div_ceil(GROUP);
-            (0..POINTS * groups).into_par_iter().for_each(|task| {
+            for_each(POINTS * groups, |task| {
                 let (point, group, n_tiles, is_first) = (task / groups, task % groups, chunk.len(), first == 0);
                 dispatch(level, ProductTask { work: self, point, group, n_tiles, is_first });
             });
