@@ -20,5 +20,5 @@ impl<T: Stored> Elements for Sum<'_, T> {
 
 pub(super) fn run<T: Stored>(level: Level, operands: &mut Operands) {
     let [a, b] = [0, 1].map(|i| operands.input_as::<T>(i));
-    map::flat(level, &Sum { a, b, y: Out::new(operands.output_as(0), a.len()) }, a.len());
+    map::flat(level, &Sum { a, b, y: Out::whole(operands.output_as(0), a.len(), a.len()) }, a.len());
 }

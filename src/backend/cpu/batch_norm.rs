@@ -127,7 +127,7 @@ pub(super) fn apply<T: Stored>(level: Level, op: &BatchNormApply, operands: &mut
     let scale = &mut operands.workspace::<f32>()[..shape.c()];
     scales(gamma, var, op.eps, scale);
     let residual = op.residual.then(|| operands.input_as::<T>(5));
-    let y = Out::new(operands.output_as(0), shape.len());
+    let y = Out::whole(operands.output_as(0), shape.len(), shape.c());
     let work = Apply { x: operands.input_as(0), mean, scale, beta, residual, relu: op.relu, y };
     map::pixels(level, &work, shape.pixels(), shape.c());
 }
@@ -242,8 +242,8 @@ pub(super) fn grad_apply<T: Stored>(level: Level, op: &BatchNormGradApply, opera
         Gate::Normalised => Passing::Normalised([scale, operands.input(7)]),
     };
     let terms = GradTerms { dy: operands.input_as::<T>(0), x: operands.input_as(1), mean: operands.input(2), passing };
-    let dx = Out::new(operands.output_as(0), shape.len());
-    let dresidual = op.residual.then(|| Out::new(operands.output_as(1), shape.len()));
+    let dx = Out::whole(operands.output_as(0), shape.len(), shape.c());
+    let dresidual = op.residual.then(|| Out::whole(operands.output_as(1), shape.len(), shape.c()));
     let work = GradApply { terms, scale, offset, slope: &slope[..shape.c()], dx, dresidual };
     map::pixels(level, &work, shape.pixels(), shape.c());
 }

@@ -20,9 +20,18 @@ pub(super) trait Elements: Sync {
     unsafe fn at<L: Lanes>(&self, at: usize, channel: usize);
 }
 
+/// Bytes of an output from which on it is written past the caches: what follows will not find it there.
+const NONTEMPORAL_BYTES: usize = if cfg!(test) { 1 << 12 } else { 4 << 20 };
+/// Of a cache line.
+const LINE_BYTES: usize = 64;
+
 /// An output of element-wise work.
 #[derive(Clone, Copy)]
-pub(super) struct Out<T>(*mut T);
+pub(super) struct Out<T> {
+    start: *mut T,
+    /// Whether it is written past the caches.
+    nontemporal: bool,
+}
 
 // SAFETY: tasks write distinct elements.
 unsafe impl<T: Stored> Send for Out<T> {}
@@ -33,25 +42,38 @@ impl<T: Stored> Out<T> {
     /// An output of `len` elements.
     pub fn new(out: &mut [T], len: usize) -> Self {
         assert_eq!(out.len(), len, "an output like the input");
-        Out(out.as_mut_ptr())
+        Out { start: out.as_mut_ptr(), nontemporal: false }
+    }
+
+    /// The same, of which all rows of `row` elements are written from end to end. A large one is written past the caches, which saves
+    /// reading its lines before.
+    pub fn whole(out: &mut [T], len: usize, row: usize) -> Self {
+        let is_large = size_of_val(out) >= NONTEMPORAL_BYTES;
+        let by_lines = out.as_ptr().addr().is_multiple_of(LINE_BYTES) && (row * size_of::<T>()).is_multiple_of(LINE_BYTES);
+        Out { nontemporal: is_large && by_lines, ..Out::new(out, len) }
     }
 
     /// # Safety
     /// In bounds, and with the level of `L`.
     #[inline(always)]
     pub unsafe fn store<L: Lanes>(self, at: usize, value: L) {
-        prefetch_to_write(self.0.wrapping_add(at + AHEAD / size_of::<T>()));
-        // SAFETY: passed on.
-        unsafe { T::store(value, self.0.add(at)) }
+        // SAFETY: passed on. Past the caches go rows of whole lines, in which vectors lie side by side.
+        unsafe {
+            if self.nontemporal {
+                return T::store_nontemporal(value, self.start.add(at));
+            }
+            prefetch_to_write(self.start.wrapping_add(at + AHEAD / size_of::<T>()));
+            T::store(value, self.start.add(at))
+        }
     }
 
     /// # Safety
     /// In bounds, and with the level of `L`.
     #[inline(always)]
     pub unsafe fn stream<L: Lanes>(self, at: usize) -> L {
-        prefetch(self.0.wrapping_add(at + AHEAD / size_of::<T>()));
+        prefetch(self.start.wrapping_add(at + AHEAD / size_of::<T>()));
         // SAFETY: passed on.
-        unsafe { T::load(self.0.add(at)) }
+        unsafe { T::load(self.start.add(at)) }
     }
 }
 
@@ -107,6 +129,8 @@ impl<E: Elements> Kernel for PixelTask<'_, E> {
             // SAFETY: passed on; a pixel's channels lie in the image.
             unsafe { row::<L, E>(self.elements, pixel * self.channels, self.channels) };
         }
+        // SAFETY: passed on.
+        unsafe { L::fence() };
     }
 }
 
@@ -119,7 +143,10 @@ impl<E: Elements> Kernel for FlatTask<'_, E> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
         // SAFETY: passed on; the range lies in the arrays.
-        unsafe { row::<L, E>(self.elements, self.range.start, self.range.len()) }
+        unsafe {
+            row::<L, E>(self.elements, self.range.start, self.range.len());
+            L::fence();
+        }
     }
 }
 
@@ -136,6 +163,68 @@ unsafe fn row<L: Lanes, E: Elements>(elements: &E, start: usize, len: usize) {
         while i < len {
             elements.at::<f32>(start + i, i);
             i += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use half::bf16;
+
+    /// x - channel.
+    struct Less<'a, T> {
+        x: &'a [T],
+        y: Out<T>,
+    }
+
+    impl<T: Stored> Elements for Less<'_, T> {
+        #[inline(always)]
+        unsafe fn at<L: Lanes>(&self, at: usize, channel: usize) {
+            // SAFETY: passed on.
+            unsafe { self.y.store(at, stream::<L, T>(self.x, at).sub(L::splat(channel as f32))) }
+        }
+    }
+
+    /// Numbers from a cache line's first on.
+    #[repr(align(64))]
+    struct Lines<T>([T; 8192]);
+
+    fn check<T: Stored + PartialEq + std::fmt::Debug>(level: Level, row: usize, first: usize, past_caches: bool) {
+        let x: Vec<T> = (0..8192).map(|i| T::narrow((i % 97) as f32)).collect();
+        let mut lines = Lines([T::narrow(-1.0); 8192]);
+        let len = (8192 - first) / row * row;
+        let y = &mut lines.0[first..first + len];
+        let out = Out::whole(y, len, row);
+        assert_eq!(out.nontemporal, past_caches, "rows of {row} from {first}");
+        pixels(level, &Less { x: &x[..len], y: out }, len / row, row);
+        // A vector's elements have the channel of its first.
+        let vector = level.tile_columns() / 2;
+        let expected = |i: usize| {
+            let channel = i % row;
+            let start = if channel < row / vector * vector { channel / vector * vector } else { channel };
+            T::narrow(x[i].widen() - start as f32)
+        };
+        let wrong = (0..len).find(|&i| y[i] != expected(i));
+        assert_eq!(wrong, None, "rows of {row} from {first} at {level:?}");
+        let untouched = lines.0[..first].iter().chain(&lines.0[first + len..]).all(|&v| v == T::narrow(-1.0));
+        assert!(untouched, "rows of {row} from {first} at {level:?}");
+    }
+
+    #[test]
+    fn rows_of_whole_lines_go_past_the_caches() {
+        for level in Level::ALL.into_iter().filter(|l| l.is_available()) {
+            for (row, first, f32_past, bf16_past) in [
+                (16, 0, true, false),
+                (32, 0, true, true),
+                (64, 32, true, true),
+                (24, 0, false, false),
+                (32, 8, false, false),
+                (33, 0, false, false),
+            ] {
+                check::<f32>(level, row, first, f32_past);
+                check::<bf16>(level, row, first, bf16_past);
+            }
         }
     }
 }

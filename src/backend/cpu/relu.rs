@@ -33,10 +33,10 @@ impl<T: Stored> Elements for Grad<'_, T> {
 
 pub(super) fn forward<T: Stored>(level: Level, operands: &mut Operands) {
     let x = operands.input_as::<T>(0);
-    map::flat(level, &Forward { x, y: Out::new(operands.output_as(0), x.len()) }, x.len());
+    map::flat(level, &Forward { x, y: Out::whole(operands.output_as(0), x.len(), x.len()) }, x.len());
 }
 
 pub(super) fn grad<T: Stored>(level: Level, operands: &mut Operands) {
     let [dy, y] = [0, 1].map(|i| operands.input_as::<T>(i));
-    map::flat(level, &Grad { dy, y, dx: Out::new(operands.output_as(0), dy.len()) }, dy.len());
+    map::flat(level, &Grad { dy, y, dx: Out::whole(operands.output_as(0), dy.len(), dy.len()) }, dy.len());
 }

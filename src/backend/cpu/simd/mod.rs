@@ -140,6 +140,22 @@ pub unsafe trait Lanes: Copy {
             second.store_bf16(at.add(Self::N));
         }
     }
+    /// As [`Lanes::store`], but past the caches where the CPU can do so: lines that are written whole are then not read before. `at` is a
+    /// multiple of the vector's size. [`Lanes::fence`] comes between this and another thread's reads.
+    #[inline(always)]
+    unsafe fn store_nontemporal(self, at: *mut f32) {
+        // SAFETY: passed on.
+        unsafe { self.store(at) }
+    }
+    /// The same of [`Lanes::store_bf16`].
+    #[inline(always)]
+    unsafe fn store_bf16_nontemporal(self, at: *mut bf16) {
+        // SAFETY: passed on.
+        unsafe { self.store_bf16(at) }
+    }
+    /// Ends what was stored past the caches.
+    #[inline(always)]
+    unsafe fn fence() {}
     /// N pairs of bf16: the first of each, and the second of each.
     unsafe fn load_bf16_pairs(at: *const bf16) -> [Self; 2];
     /// `out[2 i] = a[i]` and `out[2 i + 1] = b[i]` for 32 numbers.

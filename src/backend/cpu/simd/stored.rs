@@ -16,6 +16,10 @@ pub trait Stored: bytemuck::Pod + Send + Sync {
     /// As [`Lanes::store`].
     unsafe fn store<L: Lanes>(value: L, at: *mut Self);
 
+    /// # Safety
+    /// As [`Lanes::store_nontemporal`].
+    unsafe fn store_nontemporal<L: Lanes>(value: L, at: *mut Self);
+
     fn widen(self) -> f32;
 
     /// Rounded as [`Lanes::store_bf16`] does.
@@ -37,6 +41,11 @@ impl Stored for f32 {
     unsafe fn store<L: Lanes>(value: L, at: *mut f32) {
         // SAFETY: passed on.
         unsafe { value.store(at) }
+    }
+    #[inline(always)]
+    unsafe fn store_nontemporal<L: Lanes>(value: L, at: *mut f32) {
+        // SAFETY: passed on.
+        unsafe { value.store_nontemporal(at) }
     }
     #[inline(always)]
     fn widen(self) -> f32 {
@@ -64,6 +73,11 @@ impl Stored for bf16 {
     unsafe fn store<L: Lanes>(value: L, at: *mut bf16) {
         // SAFETY: passed on.
         unsafe { value.store_bf16(at) }
+    }
+    #[inline(always)]
+    unsafe fn store_nontemporal<L: Lanes>(value: L, at: *mut bf16) {
+        // SAFETY: passed on.
+        unsafe { value.store_bf16_nontemporal(at) }
     }
     #[inline(always)]
     fn widen(self) -> f32 {

@@ -107,6 +107,22 @@ unsafe fn columns_of_bf16(from: *const bf16, pitch: usize) -> [__m512i; 8] {
     columns
 }
 
+impl F32x8 {
+    /// As bf16.
+    #[inline(always)]
+    unsafe fn rounded(self) -> __m128i {
+        let bits = _mm256_castps_si256(self.0);
+        let upper = _mm256_srli_epi32::<16>(bits);
+        let half_up = _mm256_add_epi32(_mm256_and_si256(upper, _mm256_set1_epi32(1)), _mm256_set1_epi32(0x7fff));
+        let rounded = _mm256_srli_epi32::<16>(_mm256_add_epi32(bits, half_up));
+        let quiet = _mm256_or_si256(upper, _mm256_set1_epi32(0x40));
+        let is_nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(self.0, self.0));
+        let narrow = _mm256_blendv_epi8(rounded, quiet, is_nan);
+        let packed = _mm256_permute4x64_epi64::<0b1000>(_mm256_packus_epi32(narrow, narrow));
+        _mm256_castsi256_si128(packed)
+    }
+}
+
 // SAFETY: the caller has AVX2 and FMA; loads and stores are unaligned ones of eight floats.
 unsafe impl Lanes for F32x8 {
     const N: usize = 8;
@@ -127,15 +143,19 @@ unsafe impl Lanes for F32x8 {
     }
     #[inline(always)]
     unsafe fn store_bf16(self, at: *mut bf16) {
-        let bits = _mm256_castps_si256(self.0);
-        let upper = _mm256_srli_epi32::<16>(bits);
-        let half_up = _mm256_add_epi32(_mm256_and_si256(upper, _mm256_set1_epi32(1)), _mm256_set1_epi32(0x7fff));
-        let rounded = _mm256_srli_epi32::<16>(_mm256_add_epi32(bits, half_up));
-        let quiet = _mm256_or_si256(upper, _mm256_set1_epi32(0x40));
-        let is_nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(self.0, self.0));
-        let narrow = _mm256_blendv_epi8(rounded, quiet, is_nan);
-        let packed = _mm256_permute4x64_epi64::<0b1000>(_mm256_packus_epi32(narrow, narrow));
-        _mm_storeu_si128(at.cast(), _mm256_castsi256_si128(packed))
+        _mm_storeu_si128(at.cast(), self.rounded())
+    }
+    #[inline(always)]
+    unsafe fn store_nontemporal(self, at: *mut f32) {
+        _mm256_stream_ps(at, self.0)
+    }
+    #[inline(always)]
+    unsafe fn store_bf16_nontemporal(self, at: *mut bf16) {
+        _mm_stream_si128(at.cast(), self.rounded())
+    }
+    #[inline(always)]
+    unsafe fn fence() {
+        _mm_sfence()
     }
     #[inline(always)]
     unsafe fn load_bf16_pairs(at: *const bf16) -> [Self; 2] {
@@ -182,6 +202,20 @@ unsafe impl Lanes for F32x8 {
     }
 }
 
+impl<const BF16: bool> F32x16<BF16> {
+    /// As bf16.
+    #[inline(always)]
+    unsafe fn rounded(self) -> __m256i {
+        let bits = _mm512_castps_si512(self.0);
+        let upper = _mm512_srli_epi32::<16>(bits);
+        let half_up = _mm512_add_epi32(_mm512_and_si512(upper, _mm512_set1_epi32(1)), _mm512_set1_epi32(0x7fff));
+        let rounded = _mm512_srli_epi32::<16>(_mm512_add_epi32(bits, half_up));
+        let is_nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self.0, self.0);
+        let narrow = _mm512_mask_or_epi32(rounded, is_nan, upper, _mm512_set1_epi32(0x40));
+        _mm512_cvtepi32_epi16(narrow)
+    }
+}
+
 // SAFETY: the caller has AVX-512F, and AVX512_BF16 if that is said; loads and stores are unaligned ones of sixteen floats.
 unsafe impl<const BF16: bool> Lanes for F32x16<BF16> {
     const N: usize = 16;
@@ -202,13 +236,7 @@ unsafe impl<const BF16: bool> Lanes for F32x16<BF16> {
     }
     #[inline(always)]
     unsafe fn store_bf16(self, at: *mut bf16) {
-        let bits = _mm512_castps_si512(self.0);
-        let upper = _mm512_srli_epi32::<16>(bits);
-        let half_up = _mm512_add_epi32(_mm512_and_si512(upper, _mm512_set1_epi32(1)), _mm512_set1_epi32(0x7fff));
-        let rounded = _mm512_srli_epi32::<16>(_mm512_add_epi32(bits, half_up));
-        let is_nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self.0, self.0);
-        let narrow = _mm512_mask_or_epi32(rounded, is_nan, upper, _mm512_set1_epi32(0x40));
-        _mm256_storeu_si256(at.cast(), _mm512_cvtepi32_epi16(narrow))
+        _mm256_storeu_si256(at.cast(), self.rounded())
     }
     #[inline(always)]
     unsafe fn store_two_bf16(self, second: Self, at: *mut bf16) {
@@ -219,6 +247,18 @@ unsafe impl<const BF16: bool> Lanes for F32x16<BF16> {
             self.store_bf16(at);
             second.store_bf16(at.add(16));
         }
+    }
+    #[inline(always)]
+    unsafe fn store_nontemporal(self, at: *mut f32) {
+        _mm512_stream_ps(at, self.0)
+    }
+    #[inline(always)]
+    unsafe fn store_bf16_nontemporal(self, at: *mut bf16) {
+        _mm256_stream_si256(at.cast(), self.rounded())
+    }
+    #[inline(always)]
+    unsafe fn fence() {
+        _mm_sfence()
     }
     #[inline(always)]
     unsafe fn load_bf16_pairs(at: *const bf16) -> [Self; 2] {
