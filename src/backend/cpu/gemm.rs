@@ -313,7 +313,7 @@ pub(super) fn pack(level: Level, packing: Packing, w: &[f32], [taps, ci, co]: [u
 /// Multiplies each column of packed weights of `rows` rows by its channel's factor.
 pub(super) fn scale_columns(level: Level, rows: usize, scale: &[f32], packed: &mut [f32]) {
     let columns = level.tile_columns();
-    packed.par_chunks_mut(rows * columns).zip(scale.par_chunks(columns)).for_each(|(block, scale)| {
+    packed.par_chunks_mut(rows * columns).zip(scale.par_chunks(columns)).with_max_len(1).for_each(|(block, scale)| {
         for row in block.chunks_exact_mut(columns) {
             row.iter_mut().zip(scale).for_each(|(w, s)| *w *= s);
         }

@@ -40,7 +40,10 @@ impl Machine {
             });
             machine.gflop_per_s = machine.gflop_per_s.max(flop / seconds / 1e9);
             let seconds = timed(&pool, &mut || {
-                to.par_chunks_mut(1 << 16).zip(from.par_chunks(1 << 16)).for_each(|(to, from)| to.copy_from_slice(from));
+                to.par_chunks_mut(1 << 16)
+                    .zip(from.par_chunks(1 << 16))
+                    .with_max_len(1)
+                    .for_each(|(to, from)| to.copy_from_slice(from));
             });
             machine.gb_per_s = machine.gb_per_s.max((2 * COPY_FLOATS * size_of::<f32>()) as f64 / seconds / 1e9);
             // Touched by turns, so that no copy can be left out.

@@ -13,10 +13,11 @@ const AHEAD: usize = 4096;
 
 /// What happens to N neighbouring elements.
 pub(super) trait Elements: Sync {
-    /// Computes elements `at .. at + N`, which are channels `channel ..` of their pixel.
+    /// Computes elements `at .. at + N`, which are channels `channel ..` of their pixel, and stores them at `at`.
     ///
     /// # Safety
-    /// The CPU has the level; the elements are in bounds, and nobody else computes them.
+    /// The CPU has the level; the elements are in bounds, and nobody else computes them. N-th elements of a row begin vectors. Before
+    /// anybody reads what was computed comes [`Lanes::fence`].
     unsafe fn at<L: Lanes>(&self, at: usize, channel: usize);
 }
 
@@ -54,12 +55,14 @@ impl<T: Stored> Out<T> {
     }
 
     /// # Safety
-    /// In bounds, and with the level of `L`.
+    /// In bounds, and with the level of `L`. In an output by [`Out::whole`] a multiple of N elements behind the start of a row; and
+    /// [`Lanes::fence`] comes before anybody reads it.
     #[inline(always)]
     pub unsafe fn store<L: Lanes>(self, at: usize, value: L) {
-        // SAFETY: passed on. Past the caches go rows of whole lines, in which vectors lie side by side.
+        // SAFETY: passed on. Rows that go past the caches are whole lines, so that vectors begin at multiples of their size.
         unsafe {
             if self.nontemporal {
+                debug_assert!(self.start.add(at).addr().is_multiple_of(L::N * size_of::<T>()), "a vector across vectors");
                 return T::store_nontemporal(value, self.start.add(at));
             }
             prefetch_to_write(self.start.wrapping_add(at + AHEAD / size_of::<T>()));
@@ -71,6 +74,7 @@ impl<T: Stored> Out<T> {
     /// In bounds, and with the level of `L`.
     #[inline(always)]
     pub unsafe fn stream<L: Lanes>(self, at: usize) -> L {
+        debug_assert!(!self.nontemporal, "an output that is read as well");
         prefetch(self.start.wrapping_add(at + AHEAD / size_of::<T>()));
         // SAFETY: passed on.
         unsafe { T::load(self.start.add(at)) }
@@ -172,17 +176,18 @@ mod tests {
     use super::*;
     use half::bf16;
 
-    /// x - channel.
+    /// x less a multiple of the channel.
     struct Less<'a, T> {
         x: &'a [T],
         y: Out<T>,
+        by: f32,
     }
 
     impl<T: Stored> Elements for Less<'_, T> {
         #[inline(always)]
         unsafe fn at<L: Lanes>(&self, at: usize, channel: usize) {
             // SAFETY: passed on.
-            unsafe { self.y.store(at, stream::<L, T>(self.x, at).sub(L::splat(channel as f32))) }
+            unsafe { self.y.store(at, stream::<L, T>(self.x, at).sub(L::splat(self.by * channel as f32))) }
         }
     }
 
@@ -190,25 +195,30 @@ mod tests {
     #[repr(align(64))]
     struct Lines<T>([T; 8192]);
 
-    fn check<T: Stored + PartialEq + std::fmt::Debug>(level: Level, row: usize, first: usize, past_caches: bool) {
-        let x: Vec<T> = (0..8192).map(|i| T::narrow((i % 97) as f32)).collect();
-        let mut lines = Lines([T::narrow(-1.0); 8192]);
-        let len = (8192 - first) / row * row;
-        let y = &mut lines.0[first..first + len];
-        let out = Out::whole(y, len, row);
-        assert_eq!(out.nontemporal, past_caches, "rows of {row} from {first}");
-        pixels(level, &Less { x: &x[..len], y: out }, len / row, row);
+    /// Runs over rows of `row` elements, or over all of them without channels, from element `first` on.
+    fn check<T: Stored + PartialEq>(level: Level, row: usize, first: usize, past_caches: bool) {
+        let x: Vec<T> = (0..8192).map(|i| T::narrow(if i % 50 == 7 { f32::NAN } else { 0.37 * (i % 97) as f32 })).collect();
         // A vector's elements have the channel of its first.
         let vector = level.tile_columns() / 2;
-        let expected = |i: usize| {
-            let channel = i % row;
-            let start = if channel < row / vector * vector { channel / vector * vector } else { channel };
-            T::narrow(x[i].widen() - start as f32)
-        };
-        let wrong = (0..len).find(|&i| y[i] != expected(i));
-        assert_eq!(wrong, None, "rows of {row} from {first} at {level:?}");
-        let untouched = lines.0[..first].iter().chain(&lines.0[first + len..]).all(|&v| v == T::narrow(-1.0));
-        assert!(untouched, "rows of {row} from {first} at {level:?}");
+        let channel = |i: usize| if i < row / vector * vector { i / vector * vector } else { i };
+        let len = (8192 - first) / row * row;
+        for with_channels in [true, false] {
+            let mut lines = Lines([T::narrow(-1.0); 8192]);
+            let y = &mut lines.0[first..first + len];
+            let out = Out::whole(y, len, row);
+            assert_eq!(out.nontemporal, past_caches, "rows of {row} from {first}");
+            let less = Less { x: &x[..len], y: out, by: f32::from(u8::from(with_channels)) };
+            if with_channels {
+                pixels(level, &less, len / row, row)
+            } else {
+                flat(level, &less, len)
+            };
+            let expected = |i: usize| T::narrow(x[i].widen() - less.by * channel(i % row) as f32);
+            let wrong = (0..len).find(|&i| y[i] != expected(i) && !(y[i].widen().is_nan() && x[i].widen().is_nan()));
+            assert_eq!(wrong, None, "rows of {row} from {first} at {level:?}");
+            let untouched = lines.0[..first].iter().chain(&lines.0[first + len..]).all(|v| v.widen() == -1.0);
+            assert!(untouched, "rows of {row} from {first} at {level:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The thread pool. A job runs on one of the pool's own threads and splits from there by `rayon::join`, which allocates nothing.
 //!
-//! Work is cut into more tasks than there are threads, and each is taken by whichever thread is free: cores differ, by their kind or
+//! Work is cut into more tasks than there are threads, as far as it goes, and each is taken by whichever thread is free: cores differ, by their kind or
 //! by what else runs on them. Left alone, rayon hands out a part of the tasks at a time, which a slow core then keeps to itself. So where
 //! tasks multiply, threads take them one by one ([`for_each`]), and passes over images, where a thread's tasks should be neighbours, say
 //! `with_max_len(1)`.
@@ -155,6 +155,18 @@ mod tests {
         assert_eq!(inside, Some(2));
         let panic = catch_unwind(AssertUnwindSafe(|| pool.run(&mut || panic!("broken"))));
         assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"broken"));
+        // Whichever thread runs the task.
+        for broken in [0, 31] {
+            let tasks = AssertUnwindSafe(|| {
+                pool.run(&mut || {
+                    for_each(32, |i| {
+                        std::thread::sleep(Duration::from_millis(1));
+                        assert_ne!(i, broken);
+                    });
+                });
+            });
+            assert!(catch_unwind(tasks).is_err(), "task {broken}");
+        }
         let mut again = false;
         pool.run(&mut || again = true);
         assert!(again);

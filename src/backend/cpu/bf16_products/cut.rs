@@ -10,10 +10,10 @@ const PANEL_LEN: usize = if cfg!(test) { 1 << 12 } else { 1 << 18 };
 /// Numbers of a task's packed columns, which stay in the same cache while the thread goes from band to band: half of it.
 const PACKED_LEN: usize = if cfg!(test) { 1 << 16 } else { 1 << 19 };
 /// Fewest rows of a band: those above and below it are laid into two panels.
-const MIN_ROWS: usize = if cfg!(test) { 2 } else { 4 };
+const MIN_ROWS: usize = if cfg!(test) { 2 } else { 8 };
 /// Tasks that even a small image is cut into: into bands, since every group of columns lays all bands out for itself, and into more groups
 /// where these would have too few rows.
-const MIN_TASKS: usize = 32;
+const MIN_TASKS: usize = if cfg!(test) { 6 } else { 32 };
 /// Blocks of columns for each thread from which on they are shared out.
 const MIN_COLUMN_BLOCKS: usize = 4;
 
@@ -56,7 +56,7 @@ impl Cut {
         if column_blocks >= MIN_COLUMN_BLOCKS * threads && whole.packed_len() > images * whole.panel_len() {
             return whole;
         }
-        let groups = whole.packed_len().div_ceil(PACKED_LEN).min(column_blocks);
+        let groups = column_blocks.div_ceil((PACKED_LEN / whole.block_len()).max(1));
         let row_len = Grid { rows: 1, ..whole.grid() }.pitch() * window.blocks() * SIDE;
         let most = (PANEL_LEN / row_len).saturating_sub(kernel - 1).min(height / MIN_TASKS.div_ceil(images * groups));
         // Even bands, none of them much smaller than the others.

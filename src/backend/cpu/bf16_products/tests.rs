@@ -1,5 +1,6 @@
-//! How the cases of the backend's tests are cut.
+//! How the cases of the backend's tests, and hostile ones, are cut.
 
+use super::cut::{Cut, Shared};
 use super::weight_grad_cut::{Side, WeightGradCut};
 use super::window::Beside;
 use crate::backend::cpu::tests::CONVOLUTIONS;
@@ -25,5 +26,44 @@ fn cases_are_cut_as_they_are_meant_to_be() {
     assert!(found(|c| c.dy_by_rows && c.copies() == 2 && c.group[1] > 1), "several blocks of both copies of dy");
     for beside in [Beside::All, Beside::Row] {
         assert!(cuts.iter().any(|c| c.dy_by_rows && c.copies() == 1 && c.window.beside == beside), "{beside:?}");
+    }
+}
+
+#[test]
+fn convolutions_are_cut_as_they_are_meant_to_be() {
+    let cut = |&[n, h, w, c0, c1, co, kernel]: &[usize; 7]| Cut::new(1, kernel, c0 + c1, [n, h, w], [co].into_iter());
+    let cuts: Vec<Cut> = CONVOLUTIONS.iter().map(cut).collect();
+    let bands = |c: &Cut| c.height.div_ceil(c.rows);
+    let groups = |c: &Cut| c.column_blocks.div_ceil(c.group);
+    let found = |is: &dyn Fn(&Cut) -> bool| cuts.iter().any(|c| c.shared == Shared::Bands && is(c));
+    assert!(found(&|c| bands(c) == 1 && c.rows > 2), "a whole image");
+    assert!(found(&|c| bands(c) > 1 && c.rows > 2), "bands of several rows");
+    assert!(found(&|c| bands(c) > 1 && !c.height.is_multiple_of(c.rows)), "fewer rows in the last band");
+    assert!(found(&|c| bands(c) > 1 && groups(c) > 1), "several groups of columns that go through several bands");
+    assert!(found(&|c| c.group > 1 && !c.column_blocks.is_multiple_of(c.group)), "fewer columns in the last group");
+    assert!(found(&|c| groups(c) > 1 && c.packed_len() > 1 << 16 && c.images * bands(c) >= 6), "groups because of their weights");
+    assert!(cuts.iter().any(|c| c.shared == Shared::Columns && c.images > 1), "columns shared out");
+}
+
+/// Whatever the shape and the number of threads, tasks cover all rows and columns, and there is room for what they need.
+#[test]
+fn any_convolution_is_covered_by_its_tasks() {
+    for (threads, images, height, width) in
+        [1, 2, 3, 64].into_iter().flat_map(|t| [(t, 1, 1, 1), (t, 1, 1, 5000), (t, 300, 1, 2), (t, 2, 3001, 1), (t, 1, 37, 40)])
+    {
+        for (kernel, features, channels) in [(1, 1, 1), (3, 1, 1), (3, 16, 33), (3, 500, 700), (1, 2048, 32)] {
+            let cut = Cut::new(threads, kernel, features, [images, height, width], [channels].into_iter());
+            let case =
+                format!("{threads} threads, {images} images {height}x{width}, {features} -> {channels}, {kernel}x{kernel}");
+            assert!(cut.rows > 0 && cut.rows <= height && cut.group > 0 && cut.group <= cut.column_blocks, "{case}");
+            assert_eq!(cut.column_blocks, channels.div_ceil(32), "{case}");
+            let (ready, own) = match cut.shared {
+                Shared::Bands => (cut.column_blocks * cut.block_len(), cut.panel_len()),
+                Shared::Columns => (images * cut.panel_len(), cut.block_len()),
+            };
+            assert_eq!(cut.room(), [ready, own], "{case}");
+            let last = Cut { rows: height - (height.div_ceil(cut.rows) - 1) * cut.rows, ..cut };
+            assert!(last.panel_len() <= cut.panel_len(), "{case}");
+        }
     }
 }

@@ -141,7 +141,7 @@ pub unsafe trait Lanes: Copy {
         }
     }
     /// As [`Lanes::store`], but past the caches where the CPU can do so: lines that are written whole are then not read before. `at` is a
-    /// multiple of the vector's size. [`Lanes::fence`] comes between this and another thread's reads.
+    /// multiple of the vector's size. [`Lanes::fence`] comes before any other access to what is stored.
     #[inline(always)]
     unsafe fn store_nontemporal(self, at: *mut f32) {
         // SAFETY: passed on.
@@ -153,7 +153,7 @@ pub unsafe trait Lanes: Copy {
         // SAFETY: passed on.
         unsafe { self.store_bf16(at) }
     }
-    /// Ends what was stored past the caches.
+    /// Orders what was stored past the caches before all that follows.
     #[inline(always)]
     unsafe fn fence() {}
     /// N pairs of bf16: the first of each, and the second of each.
