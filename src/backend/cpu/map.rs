@@ -62,7 +62,10 @@ impl<T: Stored> Out<T> {
         // SAFETY: passed on. Rows that go past the caches are whole lines, so that vectors begin at multiples of their size.
         unsafe {
             if self.nontemporal {
-                debug_assert!(self.start.add(at).addr().is_multiple_of(L::N * size_of::<T>()), "a vector across vectors");
+                debug_assert!(
+                    self.start.add(at).addr().is_multiple_of(L::N * size_of::<T>()),
+                    "a vector that begins within another"
+                );
                 return T::store_nontemporal(value, self.start.add(at));
             }
             prefetch_to_write(self.start.wrapping_add(at + AHEAD / size_of::<T>()));

@@ -1,9 +1,9 @@
 //! The thread pool. A job runs on one of the pool's own threads and splits from there by `rayon::join`, which allocates nothing.
 //!
-//! Work is cut into more tasks than there are threads, as far as it goes, and each is taken by whichever thread is free: cores differ, by their kind or
-//! by what else runs on them. Left alone, rayon hands out a part of the tasks at a time, which a slow core then keeps to itself. So where
-//! tasks multiply, threads take them one by one ([`for_each`]), and passes over images, where a thread's tasks should be neighbours, say
-//! `with_max_len(1)`.
+//! Work is cut into more tasks than there are threads, as far as it goes, and each is taken by whichever thread is free: cores differ, by
+//! their kind or by what else runs on them. Left alone, rayon hands out a part of the tasks at a time, which a slow core then keeps to
+//! itself. So where tasks multiply, threads take them one by one ([`for_each`]), and passes over images, where a thread's tasks should be
+//! neighbours, say `with_max_len(1)`.
 //!
 //! `ThreadPool::install` from outside allocates a queue block now and then, so one worker waits here for jobs instead.
 

@@ -7,13 +7,13 @@ use half::bf16;
 /// Numbers of a panel that are passed by few rows of wide images alone: a quarter of the level-2 cache of the processors that have AMX.
 /// Few in tests, which then see several bands.
 const PANEL_LEN: usize = if cfg!(test) { 1 << 12 } else { 1 << 18 };
-/// Numbers of a task's packed columns, which stay in the same cache while the thread goes from band to band: half of it.
-const PACKED_LEN: usize = if cfg!(test) { 1 << 16 } else { 1 << 19 };
+/// Numbers of a task's packed columns, which stay in the same cache while the thread goes from band to band: half of it. At least one column block.
+pub const PACKED_LEN: usize = if cfg!(test) { 1 << 16 } else { 1 << 19 };
 /// Fewest rows of a band: those above and below it are laid into two panels.
-const MIN_ROWS: usize = if cfg!(test) { 2 } else { 8 };
+pub const MIN_ROWS: usize = if cfg!(test) { 2 } else { 8 };
 /// Tasks that even a small image is cut into: into bands, since every group of columns lays all bands out for itself, and into more groups
 /// where these would have too few rows.
-const MIN_TASKS: usize = if cfg!(test) { 6 } else { 32 };
+pub const MIN_TASKS: usize = if cfg!(test) { 6 } else { 32 };
 /// Blocks of columns for each thread from which on they are shared out.
 const MIN_COLUMN_BLOCKS: usize = 4;
 

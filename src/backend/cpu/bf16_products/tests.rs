@@ -1,6 +1,6 @@
 //! How the cases of the backend's tests, and hostile ones, are cut.
 
-use super::cut::{Cut, Shared};
+use super::cut::{Cut, MIN_ROWS, MIN_TASKS, PACKED_LEN, Shared};
 use super::weight_grad_cut::{Side, WeightGradCut};
 use super::window::Beside;
 use crate::backend::cpu::tests::CONVOLUTIONS;
@@ -41,11 +41,13 @@ fn convolutions_are_cut_as_they_are_meant_to_be() {
     assert!(found(&|c| bands(c) > 1 && !c.height.is_multiple_of(c.rows)), "fewer rows in the last band");
     assert!(found(&|c| bands(c) > 1 && groups(c) > 1), "several groups of columns that go through several bands");
     assert!(found(&|c| c.group > 1 && !c.column_blocks.is_multiple_of(c.group)), "fewer columns in the last group");
-    assert!(found(&|c| groups(c) > 1 && c.packed_len() > 1 << 16 && c.images * bands(c) >= 6), "groups because of their weights");
+    let by_weights = |c: &Cut| groups(c) > 1 && c.packed_len() > PACKED_LEN && c.images * bands(c) >= MIN_TASKS;
+    assert!(found(&by_weights), "groups because of their weights");
     assert!(cuts.iter().any(|c| c.shared == Shared::Columns && c.images > 1), "columns shared out");
 }
 
-/// Whatever the shape and the number of threads, tasks cover all rows and columns, and there is room for what they need.
+/// Whatever the shape and the number of threads, bands and groups cover all rows and columns, and there are as many tasks as asked for, or
+/// as many as rows and columns allow.
 #[test]
 fn any_convolution_is_covered_by_its_tasks() {
     for (threads, images, height, width) in
@@ -55,15 +57,15 @@ fn any_convolution_is_covered_by_its_tasks() {
             let cut = Cut::new(threads, kernel, features, [images, height, width], [channels].into_iter());
             let case =
                 format!("{threads} threads, {images} images {height}x{width}, {features} -> {channels}, {kernel}x{kernel}");
-            assert!(cut.rows > 0 && cut.rows <= height && cut.group > 0 && cut.group <= cut.column_blocks, "{case}");
             assert_eq!(cut.column_blocks, channels.div_ceil(32), "{case}");
-            let (ready, own) = match cut.shared {
-                Shared::Bands => (cut.column_blocks * cut.block_len(), cut.panel_len()),
-                Shared::Columns => (images * cut.panel_len(), cut.block_len()),
-            };
-            assert_eq!(cut.room(), [ready, own], "{case}");
-            let last = Cut { rows: height - (height.div_ceil(cut.rows) - 1) * cut.rows, ..cut };
-            assert!(last.panel_len() <= cut.panel_len(), "{case}");
+            assert!((1..=height).contains(&cut.rows) && (1..=cut.column_blocks).contains(&cut.group), "{case}");
+            let (bands, groups) = (height.div_ceil(cut.rows), cut.column_blocks.div_ceil(cut.group));
+            let most = images * height.div_ceil(MIN_ROWS) * cut.column_blocks;
+            match cut.shared {
+                Shared::Columns => assert!(groups == cut.column_blocks && groups >= 4 * threads && bands == 1, "{case}"),
+                // Groups are even, so that there may be fewer of them than asked for, down to half.
+                Shared::Bands => assert!(2 * images * bands * groups >= MIN_TASKS.min(most), "{case}"),
+            }
         }
     }
 }

@@ -93,8 +93,7 @@ impl Cudnn {
     }
 
     /// All engines that the heuristics propose for a problem and that support it; the fall-backs only if there is no other. In f32 without
-    /// those that round operands to fewer
-    /// bits for tensor cores: ours do not either.
+    /// those that round operands to fewer bits for tensor cores: ours do not either.
     ///
     /// # Errors
     /// If cuDNN has none, or refuses the problem.
