@@ -83,9 +83,7 @@ impl WeightGradCut {
 
     fn band(self) -> [usize; 2] {
         let [images, height, width] = self.size;
-        // Through panels: one of either side, and its rearranged form, one of x and two of dy.
-        let through_panels = 2 * self.group[0] + 3 * self.group[1];
-        let blocks = if self.x_by_rows { self.blocks_of_scratch().iter().sum() } else { through_panels };
+        let blocks = self.blocks_of_scratch().iter().sum::<usize>();
         let most = (BAND_BYTES / (SIDE * size_of::<bf16>() * blocks)).max(SIDE);
         let one = Grid { window: self.window, width, rows: height, images: 1 };
         if one.image_pitch() <= most {
