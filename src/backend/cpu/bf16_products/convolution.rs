@@ -12,6 +12,9 @@ use half::bf16;
 use rayon::prelude::*;
 use std::ops::Range;
 
+/// Steps that are packed at once, at most: one is 2 KiB, no more work than handing it out.
+const MAX_STEPS: usize = 16;
+
 /// One convolution: every target gets its share of the columns.
 pub struct Convolution<'a> {
     pub level: Level,
@@ -56,7 +59,7 @@ impl Convolution<'_> {
 
     fn pack_all(&self, cut: Cut, packed: &mut [bf16]) {
         let steps = cut.window.steps();
-        packed.par_chunks_mut(BLOCK).enumerate().with_max_len(1).for_each(|(i, out)| {
+        packed.par_chunks_mut(BLOCK).enumerate().with_max_len(MAX_STEPS).for_each(|(i, out)| {
             dispatch(self.level, PackStep { columns: self.columns(i / steps), window: cut.window, step: i % steps, out });
         });
     }
