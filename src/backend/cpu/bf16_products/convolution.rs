@@ -12,7 +12,7 @@ use half::bf16;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Steps that are packed at once, at most: one is 2 KiB, no more work than handing it out.
+/// Steps that are packed at once, at most: one, 2 KiB, is little work to be handed out by itself.
 const MAX_STEPS: usize = 16;
 
 /// One convolution: every target gets its share of the columns.

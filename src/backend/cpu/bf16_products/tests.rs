@@ -24,6 +24,11 @@ fn cases_are_cut_as_they_are_meant_to_be() {
     assert!(found(|c| c.x_by_rows && c.chunks() > 1 && c.bands() > c.chunks()), "several bands a chunk");
     assert!(found(|c| c.x_by_rows && c.group[0] > 1), "several blocks of x");
     assert!(found(|c| c.dy_by_rows && c.copies() == 2 && c.group[1] > 1), "several blocks of both copies of dy");
+    let panels = |c: &WeightGradCut| !c.x_by_rows && c.bands() > 1;
+    let short_rows = |c: &WeightGradCut| c.grid().rows > 1 && !c.size[1].is_multiple_of(c.grid().rows);
+    assert!(cuts.iter().any(|c| panels(c) && short_rows(c)), "fewer rows in the last panel");
+    let short_images = |c: &WeightGradCut| c.grid().images > 1 && !c.size[0].is_multiple_of(c.grid().images);
+    assert!(cuts.iter().any(|c| panels(c) && short_images(c)), "fewer images in the last panel");
     for beside in [Beside::All, Beside::Row] {
         assert!(cuts.iter().any(|c| c.dy_by_rows && c.copies() == 1 && c.window.beside == beside), "{beside:?}");
     }
