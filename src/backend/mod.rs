@@ -10,9 +10,7 @@ pub use device::{Device, check, check_precision, default_precision, open};
 pub use session::{Session, Timing};
 
 use crate::error::Result;
-use crate::ops::Instruction;
-use crate::plan::{Plan, Precision, Slot};
-use crate::tape::Shape;
+use crate::plan::{Plan, Precision, Request, Scratch, Slot};
 
 /// A device that executes plans.
 pub trait Backend: Send {
@@ -37,8 +35,8 @@ pub trait Backend: Send {
         Precision::F32
     }
 
-    /// Scratch memory for an instruction; see [`crate::plan::WorkspaceBytes`].
-    fn workspace_bytes(&self, instruction: &Instruction, inputs: &[Shape], outputs: &[Shape]) -> usize;
+    /// Scratch memory for an instruction.
+    fn scratch(&self, request: &Request<'_>) -> Scratch;
 
     /// Whether the device has a kernel for every step of a plan, in the types in which the step stores its values. Asked when a session
     /// is planned, before anything is allocated.

@@ -2,7 +2,7 @@
 
 use super::Backend;
 use crate::error::{Error, Result};
-use crate::plan::{self, MemoryReceipt, PersistentLayout, Plan, PlanOptions, Slot};
+use crate::plan::{self, MemoryReceipt, PersistentLayout, Plan, PlanOptions, Request, Slot};
 use crate::tape::{DType, Tape};
 
 /// A step of a profiled run.
@@ -42,8 +42,10 @@ impl Session {
         };
         let rewritten: Vec<Tape> = tapes.iter().map(rewrite).collect();
         let layout = PersistentLayout::new(&rewritten.iter().collect::<Vec<_>>());
-        let workspace = |instruction: &_, inputs: &[_], outputs: &[_]| backend.workspace_bytes(instruction, inputs, outputs);
-        let plans = rewritten.iter().map(|tape| Plan::place(tape, &layout, &workspace)).collect::<Result<Vec<_>>>()?;
+        // Not in a training, where they would last for a validation alone, at the cost of memory.
+        let keeps = !rewritten.iter().any(Tape::has_updates);
+        let scratch = |request: &Request<'_>| backend.scratch(&Request { lasts: keeps && request.lasts, ..*request });
+        let plans = rewritten.iter().map(|tape| Plan::place(tape, &layout, &scratch)).collect::<Result<Vec<_>>>()?;
         plans.iter().try_for_each(|plan| backend.check(plan))?;
         Ok(Session { backend, layout, plans })
     }

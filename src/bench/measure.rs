@@ -9,7 +9,7 @@ use crate::backend::cuda::Cuda;
 use crate::backend::cuda::driver::Driver;
 use crate::error::Result;
 use crate::ops::Instruction;
-use crate::plan::{ALIGNMENT, PersistentLayout, Plan, PlanOptions, Region, Slot};
+use crate::plan::{ALIGNMENT, PersistentLayout, Plan, PlanOptions, Region, Request, Slot};
 use crate::tape::{DType, Shape, Tape, ValueId};
 
 /// How often, and over how much memory.
@@ -85,8 +85,8 @@ impl Placed {
     fn new<D: Driver>(cuda: &mut Cuda<D>, case: &Case, settings: &Settings) -> Result<Placed> {
         let tape = record(case)?;
         let layout = PersistentLayout::new(&[&tape]);
-        let workspace = |i: &Instruction, inputs: &[Shape], outputs: &[Shape]| cuda.workspace_bytes(i, inputs, outputs);
-        let plan = Plan::new(&tape, &layout, PlanOptions { fuse: false, ..PlanOptions::default() }, &workspace)?;
+        let scratch = |request: &Request<'_>| cuda.scratch(request);
+        let plan = Plan::new(&tape, &layout, PlanOptions { fuse: false, ..PlanOptions::default() }, &scratch)?;
         let mut sizes = [0usize; 2];
         let mut place = |slot: &Slot| {
             let size = &mut sizes[usize::from(slot.region == Region::Transient)];

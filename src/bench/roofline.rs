@@ -53,7 +53,7 @@ fn launches(case: &Case, gpu: &Peaks) -> Result<Vec<Launch>> {
     let tape = record(case)?;
     let layout = PersistentLayout::new(&[&tape]);
     let options = PlanOptions { fuse: false, ..PlanOptions::default() };
-    let plan = Plan::new(&tape, &layout, options, &cuda::workspace_bytes)?;
+    let plan = Plan::new(&tape, &layout, options, &cuda::scratch)?;
     Ok(cuda::launches(&plan, layout.bytes(), gpu.target, gpu.multiprocessors))
 }
 

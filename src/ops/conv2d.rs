@@ -70,6 +70,10 @@ impl Op for Conv2d {
         }
     }
 
+    fn is_parameter(&self, input: usize) -> bool {
+        !(1..2 + usize::from(self.two_inputs)).contains(&input)
+    }
+
     fn adjoint(
         &self,
         tape: &mut Tape,

@@ -56,6 +56,10 @@ impl Op for Conv2dNormalised {
         }
     }
 
+    fn is_parameter(&self, input: usize) -> bool {
+        !(1..self.n_convolved()).contains(&input)
+    }
+
     fn flops(&self, inputs: &[Shape], outputs: &[Shape]) -> u64 {
         self.convolution().flops(&inputs[..self.n_convolved()], outputs)
     }

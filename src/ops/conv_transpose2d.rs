@@ -41,6 +41,10 @@ impl Op for ConvTranspose2d {
         operand != Operand::Input(2) && (operand != Operand::Input(0) || half == DType::F16)
     }
 
+    fn is_parameter(&self, input: usize) -> bool {
+        input != 1
+    }
+
     fn adjoint(
         &self,
         tape: &mut Tape,

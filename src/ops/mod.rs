@@ -57,6 +57,12 @@ pub trait Op: Debug {
         false
     }
 
+    /// Whether an input is a parameter of the network beside its images: what a device makes of such inputs alone, packed weights say, lasts
+    /// as long as they do. `false` where no device makes anything of them.
+    fn is_parameter(&self, _input: usize) -> bool {
+        false
+    }
+
     /// Records the operations that compute the gradients of the inputs for which `wants` is true, from the upstream gradients of
     /// the outputs (`None`: the output does not influence the loss).
     ///

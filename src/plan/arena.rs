@@ -5,9 +5,9 @@
 //! in several orders and the smallest arena is kept. No placement can undercut the most bytes that are alive at one step.
 
 use super::lifetime::{Lifetime, Lifetimes};
-use super::{ALIGNMENT, PersistentLayout, Plan, Region, Slot, Step, WorkspaceBytes};
+use super::{ALIGNMENT, PersistentLayout, Plan, Region, Request, Scratch, ScratchOf, Slot, Step, half_type};
 use crate::error::{Error, Result};
-use crate::tape::{DType, Residence, Shape, Tape, ValueId};
+use crate::tape::{DType, Node, Residence, Shape, Tape, ValueId};
 use std::cmp::Reverse;
 
 pub(super) fn lay_out_persistent(tapes: &[&Tape]) -> PersistentLayout {
@@ -26,33 +26,34 @@ pub(super) fn lay_out_persistent(tapes: &[&Tape]) -> PersistentLayout {
     layout
 }
 
-pub(super) fn place(tape: &Tape, layout: &PersistentLayout, workspace: WorkspaceBytes<'_>) -> Result<Plan> {
-    let workspaces: Vec<usize> = tape
-        .nodes()
-        .iter()
-        .map(|node| {
-            let shapes = |ids: &[ValueId]| ids.iter().map(|&v| tape.shape(v)).collect::<Vec<_>>();
-            workspace(&node.instruction, &shapes(&node.inputs), &shapes(&node.outputs))
-        })
-        .collect();
+pub(super) fn place(tape: &Tape, layout: &PersistentLayout, scratch: ScratchOf<'_>) -> Result<Plan> {
+    let scratch = scratch_of_nodes(tape, scratch);
     let lifetimes = Lifetimes::new(tape);
-    let blocks = blocks(tape, &lifetimes, &workspaces);
+    let blocks = blocks(tape, &lifetimes, &scratch);
     let (offsets, transient_bytes) = pack(&blocks);
     let mut slots: Vec<Option<Slot>> = persistent_slots(tape, layout)?;
-    let mut scratch: Vec<Option<Slot>> = vec![None; tape.nodes().len()];
+    let mut workspaces: Vec<Option<Slot>> = vec![None; tape.nodes().len()];
+    let mut prepared_from = 0;
     for (block, offset) in blocks.iter().zip(offsets) {
         let slot = |shape, dtype| Some(Slot { region: Region::Transient, offset, shape, dtype });
         match block.owner {
             Owner::Value(v) => slots[v.index()] = slot(tape.shape(v), tape.values()[v.index()].dtype),
-            Owner::Workspace(step) => scratch[step] = slot(Shape::channels(workspaces[step]), DType::U8),
+            Owner::Workspace(step) => workspaces[step] = slot(Shape::channels(scratch[step].workspace), DType::U8),
+            Owner::Prepared => prepared_from = offset,
         }
     }
     let slot_of = |v: &ValueId| slots[v.index()].expect("every value that a node or an output names has a lifetime");
-    let steps = tape.nodes().iter().zip(scratch).map(|(node, workspace)| Step {
-        instruction: node.instruction.clone(),
-        inputs: node.inputs.iter().map(slot_of).collect(),
-        outputs: node.outputs.iter().map(slot_of).collect(),
-        workspace,
+    let steps = tape.nodes().iter().zip(&scratch).zip(workspaces).map(|((node, scratch), workspace)| {
+        let (shape, dtype) = (Shape::channels(scratch.prepared), DType::U8);
+        let prepared = Slot { region: Region::Transient, offset: prepared_from, shape, dtype };
+        prepared_from += aligned(scratch.prepared);
+        Step {
+            instruction: node.instruction.clone(),
+            inputs: node.inputs.iter().map(slot_of).collect(),
+            outputs: node.outputs.iter().map(slot_of).collect(),
+            workspace,
+            prepared: (scratch.prepared > 0).then_some(prepared),
+        }
     });
     let inputs = tape.values().iter().enumerate().filter_map(|(i, value)| match &value.residence {
         Residence::Input(name) => Some((name.clone(), slots[i].expect("inputs live through the whole run"))),
@@ -65,6 +66,21 @@ pub(super) fn place(tape: &Tape, layout: &PersistentLayout, workspace: Workspace
         inputs: inputs.collect(),
         outputs: tape.outputs().iter().map(|(name, v)| (name.clone(), slot_of(v))).collect(),
     })
+}
+
+/// What each node needs besides its values.
+fn scratch_of_nodes(tape: &Tape, scratch: ScratchOf<'_>) -> Vec<Scratch> {
+    let is_constant = !tape.has_updates();
+    let of_node = |node: &Node| {
+        let shapes = |ids: &[ValueId]| ids.iter().map(|&v| tape.shape(v)).collect::<Vec<_>>();
+        let (inputs, outputs) = (shapes(&node.inputs), shapes(&node.outputs));
+        let half = half_type(node.inputs.iter().chain(&node.outputs).map(|&v| tape.dtype(v)));
+        let op = node.instruction.op();
+        let mut parameters = node.inputs.iter().enumerate().filter(|(i, _)| op.is_parameter(*i)).map(|(_, v)| v).peekable();
+        let lasts = is_constant && parameters.peek().is_some() && parameters.all(|&v| tape.is_persistent(v));
+        scratch(&Request { instruction: &node.instruction, inputs: &inputs, outputs: &outputs, half, lasts })
+    };
+    tape.nodes().iter().map(of_node).collect()
 }
 
 fn persistent_slots(tape: &Tape, layout: &PersistentLayout) -> Result<Vec<Option<Slot>>> {
@@ -85,6 +101,8 @@ enum Owner {
     Value(ValueId),
     /// The scratch memory of this step.
     Workspace(usize),
+    /// What all steps make of their parameters, step after step.
+    Prepared,
 }
 
 /// Bytes that must lie somewhere while they live.
@@ -95,17 +113,21 @@ struct Block {
     bytes: usize,
 }
 
-fn blocks(tape: &Tape, lifetimes: &Lifetimes, workspaces: &[usize]) -> Vec<Block> {
+fn blocks(tape: &Tape, lifetimes: &Lifetimes, scratch: &[Scratch]) -> Vec<Block> {
     let values = lifetimes.iter().map(|(v, life)| {
         let value = &tape.values()[v.index()];
         Block { owner: Owner::Value(v), life, bytes: aligned(value.shape.len() * value.dtype.size()) }
     });
-    let scratch = workspaces.iter().enumerate().filter(|(_, bytes)| **bytes > 0).map(|(step, &bytes)| Block {
+    let workspaces = scratch.iter().enumerate().filter(|(_, scratch)| scratch.workspace > 0).map(|(step, scratch)| Block {
         owner: Owner::Workspace(step),
         life: Lifetime { from: step, to: step },
-        bytes: aligned(bytes),
+        bytes: aligned(scratch.workspace),
     });
-    values.chain(scratch).collect()
+    // One block, which no value of any step lies on, nor in between.
+    let bytes = scratch.iter().map(|scratch| aligned(scratch.prepared)).sum();
+    let life = Lifetime { from: 0, to: scratch.len().saturating_sub(1) };
+    let prepared = (bytes > 0).then_some(Block { owner: Owner::Prepared, life, bytes });
+    values.chain(workspaces).chain(prepared).collect()
 }
 
 fn aligned(bytes: usize) -> usize {

@@ -57,11 +57,42 @@ pub struct Step {
     pub outputs: Vec<Slot>,
     /// Scratch bytes that the backend asked for, uninitialised.
     pub workspace: Option<Slot>,
+    /// Bytes for what the backend makes of the step's parameters alone, where that lasts: no other value of the plan lies on them.
+    pub prepared: Option<Slot>,
 }
 
-/// Scratch memory that a backend needs for an instruction, in bytes (0 for none). A function of shapes and of how the backend was
-/// opened; some of it can be one for each thread, but no result depends on that.
-pub type WorkspaceBytes<'a> = &'a dyn Fn(&Instruction, &[Shape], &[Shape]) -> usize;
+/// An instruction that a backend is asked about.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    pub instruction: &'a Instruction,
+    pub inputs: &'a [Shape],
+    pub outputs: &'a [Shape],
+    /// As [`Step::half_type`].
+    pub half: Option<DType>,
+    /// Whether the plan leaves the instruction's parameters ([`crate::ops::Op::is_parameter`]) as they are, so that what is made of them
+    /// lasts from run to run.
+    pub lasts: bool,
+}
+
+/// Scratch memory that a backend needs for an instruction, in bytes. A function of the request and of how the backend was opened; some of
+/// it can be one for each thread, but no result depends on that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scratch {
+    /// Of [`Step::workspace`].
+    pub workspace: usize,
+    /// Of [`Step::prepared`]; 0 where nothing lasts.
+    pub prepared: usize,
+}
+
+impl Scratch {
+    /// A workspace alone.
+    pub fn workspace(bytes: usize) -> Scratch {
+        Scratch { workspace: bytes, prepared: 0 }
+    }
+}
+
+/// What tells the scratch memory of an instruction.
+pub type ScratchOf<'a> = &'a dyn Fn(&Request<'_>) -> Scratch;
 
 /// Where each persistent value lies. Made once per run from its largest tape (the training step) and shared by all of its plans.
 #[derive(Clone, Debug, Default)]
@@ -169,10 +200,15 @@ pub struct Plan {
     outputs: BTreeMap<String, Slot>,
 }
 
+/// The type of 16 bits among some types.
+fn half_type(mut types: impl Iterator<Item = DType>) -> Option<DType> {
+    types.find(|dtype| dtype.is_half())
+}
+
 impl Step {
     /// The type of 16 bits that some of its values are stored as, if any are: which kind of kernels it takes.
     pub fn half_type(&self) -> Option<DType> {
-        self.inputs.iter().chain(&self.outputs).map(|slot| slot.dtype).find(|dtype| dtype.is_half())
+        half_type(self.inputs.iter().chain(&self.outputs).map(|slot| slot.dtype))
     }
 }
 
@@ -181,17 +217,17 @@ impl Plan {
     ///
     /// # Errors
     /// If a persistent value of the rewritten tape is missing from `layout`.
-    pub fn new(tape: &Tape, layout: &PersistentLayout, options: PlanOptions, workspace: WorkspaceBytes<'_>) -> Result<Plan> {
-        Plan::place(&rewrite(tape, options), layout, workspace)
+    pub fn new(tape: &Tape, layout: &PersistentLayout, options: PlanOptions, scratch: ScratchOf<'_>) -> Result<Plan> {
+        Plan::place(&rewrite(tape, options), layout, scratch)
     }
 
     /// Computes lifetimes and gives every value of a rewritten tape its place.
     ///
     /// # Errors
     /// If a persistent value of the tape is missing from `layout`.
-    pub fn place(rewritten: &Tape, layout: &PersistentLayout, workspace: WorkspaceBytes<'_>) -> Result<Plan> {
+    pub fn place(rewritten: &Tape, layout: &PersistentLayout, scratch: ScratchOf<'_>) -> Result<Plan> {
         check(rewritten);
-        arena::place(rewritten, layout, workspace)
+        arena::place(rewritten, layout, scratch)
     }
 
     /// A number that no other plan of this process has, but for its clones: for what a backend keeps of a plan.
@@ -214,7 +250,7 @@ impl Plan {
     pub fn relocate(&mut self, mut place: impl FnMut(&Slot) -> usize) {
         self.id = new_id();
         for step in &mut self.steps {
-            for slot in step.inputs.iter_mut().chain(&mut step.outputs).chain(&mut step.workspace) {
+            for slot in step.inputs.iter_mut().chain(&mut step.outputs).chain(&mut step.workspace).chain(&mut step.prepared) {
                 slot.offset = place(slot);
             }
         }

@@ -88,6 +88,16 @@ impl Tape {
         self.values[value.index()].dtype
     }
 
+    /// Whether a value outlives a run.
+    pub fn is_persistent(&self, value: ValueId) -> bool {
+        matches!(self.values[value.index()].residence, Residence::Persistent(_))
+    }
+
+    /// Whether a run changes what outlives it.
+    pub fn has_updates(&self) -> bool {
+        self.nodes.iter().flat_map(|node| &node.outputs).any(|&v| self.is_persistent(v))
+    }
+
     /// Shapes and types of values: what an instruction is inferred from.
     pub fn kinds(&self, values: &[ValueId]) -> Vec<(Shape, DType)> {
         values.iter().map(|&v| (self.shape(v), self.dtype(v))).collect()
@@ -158,7 +168,7 @@ impl Tape {
     pub fn record_update(&mut self, instruction: Instruction, inputs: &[ValueId], updated: &[ValueId]) -> Result<()> {
         let outputs = instruction.infer(&self.kinds(inputs))?;
         for (&value, kind) in updated.iter().zip(&outputs) {
-            let persistent = matches!(self.values[value.index()].residence, Residence::Persistent(_));
+            let persistent = self.is_persistent(value);
             let same = (self.shape(value), self.dtype(value)) == *kind;
             assert!(persistent && same, "{} updates {value:?} in place", instruction.name());
         }

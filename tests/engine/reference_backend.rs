@@ -5,9 +5,8 @@ use crate::reference::Array;
 use half::{bf16, f16};
 use unet_engine::backend::Backend;
 use unet_engine::error::Result;
-use unet_engine::ops::Instruction;
-use unet_engine::plan::{Plan, Region, Slot};
-use unet_engine::tape::{DType, Shape};
+use unet_engine::plan::{Plan, Region, Request, Scratch, Slot};
+use unet_engine::tape::DType;
 
 /// One f64 for each byte of a region: an element lies at the address of its first byte.
 #[derive(Default)]
@@ -51,8 +50,8 @@ impl Backend for ReferenceBackend {
     }
 
     /// Some scratch memory for every other instruction, so that a plan has to place it.
-    fn workspace_bytes(&self, _: &Instruction, inputs: &[Shape], outputs: &[Shape]) -> usize {
-        (inputs[0].len() * 7 + outputs[0].len()) % 2 * 999
+    fn scratch(&self, request: &Request<'_>) -> Scratch {
+        Scratch::workspace((request.inputs[0].len() * 7 + request.outputs[0].len()) % 2 * 999)
     }
 
     fn allocate(&mut self, persistent_bytes: usize, transient_bytes: usize) -> Result<()> {

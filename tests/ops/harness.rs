@@ -5,7 +5,7 @@ use crate::reference::{Array, indices};
 use half::{bf16, f16};
 use unet_engine::backend::{Backend, cpu};
 use unet_engine::ops::{Instruction, Operand};
-use unet_engine::plan::{ALIGNMENT, PersistentLayout, Plan, PlanOptions, Region, Slot};
+use unet_engine::plan::{ALIGNMENT, PersistentLayout, Plan, PlanOptions, Region, Request, Slot};
 use unet_engine::random::{Philox, Purpose};
 use unet_engine::tape::{DType, Shape, Tape, ValueId};
 
@@ -207,8 +207,8 @@ impl Bench {
     fn new(case: &Case, backend: &mut dyn Backend) -> Self {
         let tape = record(case);
         let layout = PersistentLayout::new(&[&tape]);
-        let workspace = |i: &Instruction, inputs: &[Shape], outputs: &[Shape]| backend.workspace_bytes(i, inputs, outputs);
-        let mut plan = Plan::new(&tape, &layout, PlanOptions { fuse: false, ..PlanOptions::default() }, &workspace)
+        let scratch = |request: &Request<'_>| backend.scratch(request);
+        let mut plan = Plan::new(&tape, &layout, PlanOptions { fuse: false, ..PlanOptions::default() }, &scratch)
             .expect("a plan of one step");
         let mut sizes = [GUARD; 2];
         plan.relocate(|slot| {

@@ -7,7 +7,7 @@ use unet_engine::backend::Backend;
 use unet_engine::error::Result;
 use unet_engine::ops::Instruction;
 use unet_engine::ops::add::Add;
-use unet_engine::plan::{Plan, Slot, Step};
+use unet_engine::plan::{Plan, Request, Scratch, Slot, Step};
 use unet_engine::tape::Shape;
 
 /// The f64 reference, and what is done to memory after each step.
@@ -25,8 +25,8 @@ impl Backend for Saboteur {
         self.inner.architecture()
     }
 
-    fn workspace_bytes(&self, instruction: &Instruction, inputs: &[Shape], outputs: &[Shape]) -> usize {
-        self.inner.workspace_bytes(instruction, inputs, outputs)
+    fn scratch(&self, request: &Request<'_>) -> Scratch {
+        self.inner.scratch(request)
     }
 
     fn allocate(&mut self, persistent_bytes: usize, transient_bytes: usize) -> Result<()> {

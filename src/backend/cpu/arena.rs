@@ -99,23 +99,25 @@ impl Arena {
         unsafe { std::slice::from_raw_parts_mut(self.start(slot), slot.bytes()) }
     }
 
-    /// The values of a step, after a check that nothing that it writes overlaps anything else of it.
+    /// The values of a step, after a check that nothing that it writes overlaps anything else of it. `is_ready`: whether what the step
+    /// prepares is there.
     ///
     /// # Panics
     /// If the plan is broken: slots out of bounds, misaligned, or overlapping what is written.
-    pub fn operands<'a>(&'a mut self, step: &'a Step) -> Operands<'a> {
+    pub fn operands<'a>(&'a mut self, step: &'a Step, is_ready: bool) -> Operands<'a> {
         assert!(
             step.inputs.len() <= MAX_INPUTS && step.outputs.len() <= MAX_OUTPUTS,
             "{} has too many values",
             step.instruction.name()
         );
-        for (i, written) in step.outputs.iter().chain(&step.workspace).enumerate() {
-            let others = step.outputs.iter().chain(&step.workspace).skip(i + 1).chain(&step.inputs);
+        let written = || step.outputs.iter().chain(&step.workspace).chain(&step.prepared);
+        for (i, written_here) in written().enumerate() {
+            let others = written().skip(i + 1).chain(&step.inputs);
             for other in others {
-                assert!(!overlap(*written, *other), "{}: {written:?} overlaps {other:?}", step.instruction.name());
+                assert!(!overlap(*written_here, *other), "{}: {written_here:?} overlaps {other:?}", step.instruction.name());
             }
         }
-        // SAFETY: `start` checks bounds; outputs and workspace were just shown to overlap neither one another nor an input, so the
+        // SAFETY: `start` checks bounds; what is written was just shown to overlap neither one another nor an input, so the
         // exclusive slices are unique; the arena stays borrowed exclusively for 'a.
         unsafe {
             let shared = |slot: &Slot| std::slice::from_raw_parts(self.start(*slot), slot.bytes());
@@ -125,6 +127,8 @@ impl Arena {
                 inputs: std::array::from_fn(|i| step.inputs.get(i).map_or(&[][..], shared)),
                 outputs: std::array::from_fn(|i| step.outputs.get(i).map(exclusive)),
                 workspace: step.workspace.as_ref().map(exclusive),
+                prepared: step.prepared.as_ref().map(exclusive),
+                is_ready,
             }
         }
     }
@@ -141,16 +145,25 @@ impl Arena {
     }
 }
 
-fn overlap(a: Slot, b: Slot) -> bool {
+pub(super) fn overlap(a: Slot, b: Slot) -> bool {
     a.region == b.region && a.offset < b.offset + b.bytes() && b.offset < a.offset + a.bytes()
 }
 
-/// The values of one step. An output and the workspace can be taken once.
+/// What a step makes of its parameters alone, in numbers of type `T`.
+pub(super) struct Prepared<'a, T> {
+    pub numbers: &'a mut [T],
+    /// Whether an earlier run has made it.
+    pub is_ready: bool,
+}
+
+/// The values of one step. An output, the workspace and what is prepared can be taken once.
 pub(super) struct Operands<'a> {
     step: &'a Step,
     inputs: [&'a [u8]; MAX_INPUTS],
     outputs: [Option<&'a mut [u8]>; MAX_OUTPUTS],
     workspace: Option<&'a mut [u8]>,
+    prepared: Option<&'a mut [u8]>,
+    is_ready: bool,
 }
 
 impl<'a> Operands<'a> {
@@ -233,6 +246,12 @@ impl<'a> Operands<'a> {
         let whole = bytes.len() / size_of::<T>() * size_of::<T>();
         bytemuck::cast_slice_mut(&mut bytes[..whole])
     }
+
+    /// Where lasts what the step makes of its parameters; nothing if it does not last.
+    pub fn prepared<T: bytemuck::Pod>(&mut self) -> Option<Prepared<'a, T>> {
+        let bytes = self.prepared.take()?;
+        Some(Prepared { numbers: bytemuck::cast_slice_mut(bytes), is_ready: self.is_ready })
+    }
 }
 
 #[cfg(test)]
@@ -244,14 +263,15 @@ mod tests {
     fn step(offsets: [usize; 3]) -> Step {
         let slot =
             |i: usize| Slot { region: Region::Transient, offset: offsets[i], shape: Shape::channels(20), dtype: DType::F32 };
-        Step { instruction: Instruction::Add(Add {}), inputs: vec![slot(0), slot(1)], outputs: vec![slot(2)], workspace: None }
+        let instruction = Instruction::Add(Add {});
+        Step { instruction, inputs: vec![slot(0), slot(1)], outputs: vec![slot(2)], workspace: None, prepared: None }
     }
 
     #[test]
     fn regions_are_aligned_and_zeroed() {
         let mut arena = Arena::new(0, 512).unwrap();
         let plan = step([0, 0, 128]);
-        let mut operands = arena.operands(&plan);
+        let mut operands = arena.operands(&plan, false);
         assert!(operands.input(0).as_ptr().addr().is_multiple_of(ALIGNMENT));
         assert!(operands.output(0).iter().all(|&x| x == 0.0));
     }
@@ -270,7 +290,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "overlaps")]
     fn an_output_on_an_input_is_noticed() {
-        Arena::new(0, 512).unwrap().operands(&step([0, 128, 64]));
+        Arena::new(0, 512).unwrap().operands(&step([0, 128, 64]), false);
     }
 
     #[test]
@@ -278,12 +298,12 @@ mod tests {
     fn bytes_are_not_read_as_floats() {
         let mut plan = step([0, 128, 256]);
         plan.inputs[1].dtype = DType::U8;
-        Arena::new(0, 512).unwrap().operands(&plan).input(1);
+        Arena::new(0, 512).unwrap().operands(&plan, false).input(1);
     }
 
     #[test]
     #[should_panic(expected = "does not lie in its region")]
     fn a_slot_past_the_end_is_noticed() {
-        Arena::new(0, 512).unwrap().operands(&step([0, 128, 448]));
+        Arena::new(0, 512).unwrap().operands(&step([0, 128, 448]), false);
     }
 }

@@ -1,43 +1,100 @@
 //! Convolution and the gradient of its data, as implicit products ([`super::gemm`]). The gradient is the same product with flipped,
 //! transposed weights. Formulas: [`crate::ops::conv2d`].
 
-use super::arena::Operands;
+use super::arena::{Operands, Prepared};
 use super::gemm::{Gemm, MAX_PATCH, MAX_ROWS, Packing, Pixels, Target, Tile, pack, packed_len, scale_columns};
 use super::{Settings, batch_norm, winograd};
 use crate::ops::conv2d::{Conv2d, Conv2dDataGrad};
 use crate::ops::conv2d_normalised::Conv2dNormalised;
+use crate::plan::{Request, Scratch};
 use crate::tape::Shape;
 
-/// Zeros, packed weights, and what Winograd's way takes.
-pub(super) fn forward_workspace(settings: Settings, inputs: &[Shape]) -> usize {
-    let w = inputs[0];
-    workspace(settings, inputs[1], [w.0[0], w.0[2]], [w.c(), 0])
+/// Weights as products read them, and what else a convolution takes.
+pub(super) fn forward_scratch(settings: Settings, request: &Request<'_>) -> Scratch {
+    let work = Work::forward(settings, request.inputs);
+    let [prepared, workspace] = [work.prepared(), work.workspace()].map(|floats| floats * size_of::<f32>());
+    match request.lasts {
+        true => Scratch { workspace, prepared },
+        false => Scratch::workspace(workspace + prepared),
+    }
+}
+
+/// As forward, with a factor and a number to add for each output channel.
+pub(super) fn normalised_scratch(settings: Settings, request: &Request<'_>) -> Scratch {
+    let Scratch { workspace, prepared } = forward_scratch(settings, request);
+    Scratch { workspace: workspace + size_of::<f32>() * 2 * zeros_len(request.inputs[0].c()), prepared }
 }
 
 /// As forward.
 pub(super) fn data_grad_workspace(settings: Settings, op: &Conv2dDataGrad, inputs: &[Shape]) -> usize {
-    let w = inputs[0];
-    workspace(settings, inputs[1], [w.0[0], w.c()], op.channels)
+    let work = Work::data_grad(settings, op, inputs);
+    size_of::<f32>() * (work.prepared() + work.workspace())
 }
 
-fn workspace(settings: Settings, image: Shape, [kernel, channels_in]: [usize; 2], channels_out: [usize; 2]) -> usize {
-    let Settings { level, threads, .. } = settings;
-    let packed: usize = channels_out.iter().map(|&c| packed_len(level, kernel * kernel * channels_in, c)).sum();
-    let direct = 4 * (zeros_len(channels_in) + packed);
-    match settings.winograd && winograd::pays(kernel, image, channels_in, channels_out.iter().sum()) {
-        true => direct + winograd::workspace(level, threads, image, channels_in, channels_out),
-        false => direct,
+/// A convolution as far as its memory depends on it.
+#[derive(Clone, Copy)]
+struct Work {
+    settings: Settings,
+    image: Shape,
+    kernel: usize,
+    channels_in: usize,
+    /// Of each target.
+    channels_out: [usize; 2],
+}
+
+impl Work {
+    fn forward(settings: Settings, inputs: &[Shape]) -> Work {
+        let w = inputs[0];
+        Work { settings, image: inputs[1], kernel: w.0[0], channels_in: w.0[2], channels_out: [w.c(), 0] }
+    }
+
+    fn data_grad(settings: Settings, op: &Conv2dDataGrad, inputs: &[Shape]) -> Work {
+        let w = inputs[0];
+        Work { settings, image: inputs[1], kernel: w.0[0], channels_in: w.c(), channels_out: op.channels }
+    }
+
+    /// How weights are transformed, where that pays.
+    fn transform(self) -> Option<winograd::Transform> {
+        let Work { settings, image, kernel, channels_in: depth, channels_out } = self;
+        let column_blocks = channels_out.iter().map(|c| c.div_ceil(settings.level.tile_columns())).sum();
+        let pays = settings.winograd && winograd::pays(kernel, image, depth, channels_out.iter().sum());
+        pays.then_some(winograd::Transform { level: settings.level, depth, column_blocks })
+    }
+
+    /// Floats of packed weights.
+    fn packed(self) -> usize {
+        let depth = self.kernel * self.kernel * self.channels_in;
+        self.channels_out.iter().map(|&c| packed_len(self.settings.level, depth, c)).sum()
+    }
+
+    /// Floats of weights as products read them, whole cache lines.
+    fn prepared(self) -> usize {
+        self.transform().map_or(self.packed(), winograd::Transform::len).next_multiple_of(16)
+    }
+
+    /// Floats besides: zeros, and packed weights that are on their way to be transformed, where tiles lie later.
+    fn workspace(self) -> usize {
+        let Work { settings: Settings { level, threads, .. }, image, channels_in, channels_out, .. } = self;
+        let tiles = |_| winograd::workspace(level, threads, image, channels_in, channels_out).max(self.packed());
+        zeros_len(channels_in) + self.transform().map_or(0, tiles)
+    }
+
+    /// Prepares weights that `pack` packs; `scratch` is what follows the zeros.
+    fn prepare(self, out: &mut [f32], scratch: &mut [f32], pack: impl FnOnce(&mut [f32])) {
+        let n = self.packed();
+        match self.transform() {
+            Some(transform) => {
+                pack(&mut scratch[..n]);
+                transform.run(&scratch[..n], out);
+            }
+            None => pack(&mut out[..n]),
+        }
     }
 }
 
 /// Floats of zeros that taps outside the image read: all channels of a pixel, rounded up to a cache line.
 fn zeros_len(channels: usize) -> usize {
     channels.next_multiple_of(16)
-}
-
-/// As forward, with a factor and a number to add for each output channel.
-pub(super) fn normalised_workspace(settings: Settings, inputs: &[Shape]) -> usize {
-    4 * 2 * zeros_len(inputs[0].c()) + forward_workspace(settings, inputs)
 }
 
 pub(super) fn forward(settings: Settings, op: &Conv2d, operands: &mut Operands) {
@@ -65,44 +122,56 @@ struct Tail<'a> {
 }
 
 fn convolve(settings: Settings, two_inputs: bool, tail: Tail, operands: &mut Operands, workspace: &mut [f32]) {
-    let level = settings.level;
     let (w, x) = (operands.input_shape(0), operands.input_shape(1));
     let [r, s, ci, co] = w.0;
     let second = if two_inputs { operands.input(2) } else { &[] };
     let channels = [x.c(), ci - x.c()];
+    let work = Work::forward(settings, &[w, x]);
+    let (Prepared { numbers: weights, is_ready }, workspace) = match operands.prepared() {
+        Some(prepared) => (prepared, workspace),
+        None => {
+            let (numbers, workspace) = workspace.split_at_mut(work.prepared());
+            (Prepared { numbers, is_ready: false }, workspace)
+        }
+    };
     let (zeros, rest) = workspace.split_at_mut(zeros_len(ci));
-    let (packed, rest) = rest.split_at_mut(packed_len(level, r * s * ci, co));
     zeros.fill(0.0);
-    pack(level, Packing::Forward, operands.input(0), [r * s, ci, co], co, packed);
-    if let Some(scale) = tail.scale {
-        scale_columns(level, r * s * ci, scale, packed);
+    if !is_ready {
+        work.prepare(weights, rest, |packed| {
+            pack(settings.level, Packing::Forward, operands.input(0), [r * s, ci, co], co, packed);
+            if let Some(scale) = tail.scale {
+                scale_columns(settings.level, r * s * ci, scale, packed);
+            }
+        });
     }
     let window = Window { images: [operands.input(1), second], channels, kernel: r, size: x, zeros };
     let target = Target::new(operands.output(0), co);
-    window.run(settings, packed, &[target], tail.bias, tail.relu, rest);
+    window.run(work, weights, &[target], tail.bias, tail.relu, rest);
 }
 
 pub(super) fn data_grad(settings: Settings, op: &Conv2dDataGrad, operands: &mut Operands) {
     let level = settings.level;
     let (w, dy) = (operands.input_shape(0), operands.input_shape(1));
     let [r, s, ci, co] = w.0;
-    let (zeros, rest) = operands.workspace::<f32>().split_at_mut(zeros_len(co));
-    let packed_floats = op.channels.iter().map(|&c| packed_len(level, r * s * co, c)).sum();
-    let (packed, rest) = rest.split_at_mut(packed_floats);
+    let work = Work::data_grad(settings, op, &[w, dy]);
+    let (weights, rest) = operands.workspace::<f32>().split_at_mut(work.prepared());
+    let (zeros, rest) = rest.split_at_mut(zeros_len(co));
     zeros.fill(0.0);
-    let (mut from, mut packed_from) = (0, 0);
-    for channels in op.channels {
-        pack(level, Packing::Flipped(from), operands.input(0), [r * s, ci, co], channels, &mut packed[packed_from..]);
-        from += channels;
-        packed_from += packed_len(level, r * s * co, channels);
-    }
+    work.prepare(weights, rest, |packed| {
+        let (mut from, mut packed_from) = (0, 0);
+        for channels in op.channels {
+            pack(level, Packing::Flipped(from), operands.input(0), [r * s, ci, co], channels, &mut packed[packed_from..]);
+            from += channels;
+            packed_from += packed_len(level, r * s * co, channels);
+        }
+    });
     let window = Window { images: [operands.input(1), &[]], channels: [co, 0], kernel: r, size: dy, zeros };
     let first = op.channels.iter().position(|&c| c > 0).expect("checked when recorded");
     let mut targets = [Target::new(operands.output(0), op.channels[first]); 2];
     if operands.n_outputs() == 2 {
         targets[1] = Target::new(operands.output(1), op.channels[1]);
     }
-    window.run(settings, packed, &targets[..operands.n_outputs()], None, false, rest);
+    window.run(work, weights, &targets[..operands.n_outputs()], None, false, rest);
 }
 
 /// A square neighbourhood over one or two images.
@@ -116,27 +185,20 @@ struct Window<'a> {
 }
 
 impl Window<'_> {
-    fn run(
-        &self,
-        settings: Settings,
-        packed: &[f32],
-        targets: &[Target],
-        bias: Option<&[f32]>,
-        relu: bool,
-        workspace: &mut [f32],
-    ) {
+    fn run(&self, work: Work, weights: &[f32], targets: &[Target], bias: Option<&[f32]>, relu: bool, workspace: &mut [f32]) {
         let channels_in = self.channels[0] + self.channels[1];
-        let level = settings.level;
-        if settings.winograd && winograd::pays(self.kernel, self.size, channels_in, targets.iter().map(|t| t.channels).sum()) {
+        let level = work.settings.level;
+        if work.transform().is_some() {
             let Window { images, channels, size: image, zeros, .. } = *self;
-            return winograd::Convolution { level, image, images, channels, zeros, packed, targets, bias, relu }.run(workspace);
+            return winograd::Convolution { level, image, images, channels, zeros, weights, targets, bias, relu }.run(workspace);
         }
         for (image, channels) in self.images.iter().zip(self.channels) {
             assert_eq!(image.len(), self.size.pixels() * channels, "an image of {channels} channels");
         }
         assert!(self.zeros.len() >= channels_in, "zeros for all channels");
         let depth = self.kernel * self.kernel * channels_in;
-        Gemm { level, pixels: self, n_pixels: self.size.pixels(), depth, channels_in, packed, targets, bias, relu }.run();
+        let n_pixels = self.size.pixels();
+        Gemm { level, pixels: self, n_pixels, depth, channels_in, packed: weights, targets, bias, relu }.run();
     }
 
     /// Whether the whole neighbourhood is copied: few channels make segments too short to be worth their overhead.

@@ -1,14 +1,20 @@
 //! Transposed convolution 2x2, stride 2: forward as four one-tap products that write every other pixel, the gradient of the data as
 //! one product of four taps that reads every other pixel. Formulas: [`crate::ops::conv_transpose2d`].
 
-use super::arena::Operands;
+use super::arena::{Operands, Prepared};
 use super::gemm::{Gemm, MAX_ROWS, Packing, Pixels, Target, Tile, pack, packed_len};
 use super::simd::Level;
+use crate::plan::{Request, Scratch};
 use crate::tape::Shape;
 
 /// Packed weights of the four taps.
-pub(super) fn forward_workspace(level: Level, inputs: &[Shape]) -> usize {
-    4 * 4 * packed_len(level, inputs[0].0[2], inputs[0].c())
+pub(super) fn forward_scratch(level: Level, request: &Request<'_>) -> Scratch {
+    let w = request.inputs[0];
+    let bytes = size_of::<f32>() * 4 * packed_len(level, w.0[2], w.c());
+    match request.lasts {
+        true => Scratch { workspace: 0, prepared: bytes },
+        false => Scratch::workspace(bytes),
+    }
 }
 
 /// Packed weights.
@@ -19,10 +25,12 @@ pub(super) fn data_grad_workspace(level: Level, inputs: &[Shape]) -> usize {
 pub(super) fn forward(level: Level, operands: &mut Operands) {
     let (w, x) = (operands.input_shape(0), operands.input_shape(1));
     let [_, _, ci, co] = w.0;
-    let packed = operands.workspace::<f32>();
-    let piece = packed_len(level, ci, co);
-    for (tap, packed) in packed.chunks_exact_mut(piece).take(4).enumerate() {
-        pack(level, Packing::Forward, &operands.input(0)[tap * ci * co..][..ci * co], [1, ci, co], co, packed);
+    let prepared = operands.prepared().unwrap_or_else(|| Prepared { numbers: operands.workspace(), is_ready: false });
+    let Prepared { numbers: packed, is_ready } = prepared;
+    if !is_ready {
+        for (tap, packed) in packed.chunks_exact_mut(packed_len(level, ci, co)).take(4).enumerate() {
+            pack(level, Packing::Forward, &operands.input(0)[tap * ci * co..][..ci * co], [1, ci, co], co, packed);
+        }
     }
     let all = Target::new(operands.output(0), co);
     let targets: [Target; 4] = std::array::from_fn(|tap| all.offset((tap / 2 * 2 * x.w() + tap % 2) * co));

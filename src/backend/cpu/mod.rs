@@ -25,6 +25,7 @@ mod machine;
 mod map;
 mod max_pool2d;
 mod pool;
+mod prepared;
 mod relu;
 mod sigmoid;
 mod simd;
@@ -36,12 +37,13 @@ mod winograd;
 use super::Backend;
 use crate::error::{Error, Result};
 use crate::ops::Instruction;
-use crate::plan::{Plan, Precision, Slot, Step};
-use crate::tape::{DType, Shape};
+use crate::plan::{Plan, Precision, Request, Scratch, Slot, Step};
+use crate::tape::DType;
 use arena::{Arena, Operands};
 use half::bf16;
 pub use machine::Machine;
 use pool::Pool;
+use prepared::PreparedPlan;
 pub use simd::Level;
 use simd::Stored;
 use std::time::Instant;
@@ -101,7 +103,7 @@ pub fn open(threads: usize) -> Result<Box<dyn Backend>> {
 pub fn open_with(level: Level, convolutions: Convolutions, threads: usize) -> Result<Box<dyn Backend>> {
     let (level, pool) = (Level::parse(level.name())?, Pool::new(threads)?);
     let settings = Settings { level, threads: pool.threads(), winograd: convolutions == Convolutions::Winograd };
-    Ok(Box::new(Cpu { settings, pool, arena: Arena::new(0, 0)? }))
+    Ok(Box::new(Cpu { settings, pool, arena: Arena::new(0, 0)?, prepared: PreparedPlan::default() }))
 }
 
 /// What is fixed when a backend is opened.
@@ -132,6 +134,7 @@ struct Cpu {
     settings: Settings,
     pool: Pool,
     arena: Arena,
+    prepared: PreparedPlan,
 }
 
 impl Backend for Cpu {
@@ -152,14 +155,11 @@ impl Backend for Cpu {
         if calibrated == self.settings.level.precision() { calibrated } else { Precision::F32 }
     }
 
-    fn workspace_bytes(&self, instruction: &Instruction, inputs: &[Shape], _outputs: &[Shape]) -> usize {
-        // Asked before types are known: enough for either.
-        let of_bf16 = if instruction.multiplies_matrices() {
-            bf16_products::workspace_bytes(self.settings, instruction, inputs)
-        } else {
-            0
-        };
-        workspace_bytes(self.settings, instruction, inputs).max(of_bf16)
+    fn scratch(&self, request: &Request<'_>) -> Scratch {
+        match request.half {
+            Some(DType::Bf16) if request.instruction.multiplies_matrices() => bf16_products::scratch(self.settings, request),
+            _ => scratch(self.settings, request),
+        }
     }
 
     fn check(&self, plan: &Plan) -> Result<()> {
@@ -178,11 +178,13 @@ impl Backend for Cpu {
     }
 
     fn allocate(&mut self, persistent_bytes: usize, transient_bytes: usize) -> Result<()> {
+        self.prepared.forget();
         self.arena = Arena::new(persistent_bytes, transient_bytes)?;
         Ok(())
     }
 
     fn write(&mut self, slot: Slot, bytes: &[u8]) -> Result<()> {
+        self.prepared.note_write(slot);
         self.arena.bytes_mut(slot).copy_from_slice(bytes);
         Ok(())
     }
@@ -194,34 +196,36 @@ impl Backend for Cpu {
 
     fn run(&mut self, plan: &Plan) -> Result<()> {
         self.check(plan)?;
-        let (settings, arena) = (self.settings, &mut self.arena);
-        self.pool.run(&mut || plan.steps().iter().for_each(|step| execute(settings, step, arena)));
+        let (settings, arena, is_ready) = (self.settings, &mut self.arena, self.prepared.begin(plan));
+        self.pool.run(&mut || plan.steps().iter().for_each(|step| execute(settings, step, arena, is_ready)));
+        self.prepared.end(plan);
         Ok(())
     }
 
     fn run_profiled(&mut self, plan: &Plan, seconds: &mut Vec<f64>) -> Result<()> {
         self.check(plan)?;
-        let (settings, arena) = (self.settings, &mut self.arena);
+        let (settings, arena, is_ready) = (self.settings, &mut self.arena, self.prepared.begin(plan));
         self.pool.run(&mut || {
             for step in plan.steps() {
                 let start = Instant::now();
-                execute(settings, step, arena);
+                execute(settings, step, arena, is_ready);
                 seconds.push(start.elapsed().as_secs_f64());
             }
         });
+        self.prepared.end(plan);
         Ok(())
     }
 }
 
-fn workspace_bytes(settings: Settings, instruction: &Instruction, inputs: &[Shape]) -> usize {
-    let level = settings.level;
-    match instruction {
+fn scratch(settings: Settings, request: &Request<'_>) -> Scratch {
+    let (level, inputs) = (settings.level, request.inputs);
+    Scratch::workspace(match request.instruction {
         Instruction::Augment(op) => augment::workspace(op, inputs[0]),
-        Instruction::Conv2d(_) => conv2d::forward_workspace(settings, inputs),
-        Instruction::Conv2dNormalised(_) => conv2d::normalised_workspace(settings, inputs),
+        Instruction::Conv2d(_) => return conv2d::forward_scratch(settings, request),
+        Instruction::Conv2dNormalised(_) => return conv2d::normalised_scratch(settings, request),
         Instruction::Conv2dDataGrad(op) => conv2d::data_grad_workspace(settings, op, inputs),
         Instruction::Conv2dWeightGrad(op) => weight_grad::conv2d_workspace(settings, op.kernel, inputs),
-        Instruction::ConvTranspose2d(_) => conv_transpose2d::forward_workspace(level, inputs),
+        Instruction::ConvTranspose2d(_) => return conv_transpose2d::forward_scratch(level, request),
         Instruction::ConvTranspose2dDataGrad(_) => conv_transpose2d::data_grad_workspace(level, inputs),
         Instruction::ConvTranspose2dWeightGrad(_) => weight_grad::conv_transpose2d_workspace(level, inputs),
         Instruction::ChannelSum(_) => channel_sum::workspace(inputs[0]),
@@ -231,11 +235,11 @@ fn workspace_bytes(settings: Settings, instruction: &Instruction, inputs: &[Shap
         Instruction::DiceBce(_) => dice_bce::workspace(inputs[0]),
         Instruction::DiceBceGrad(_) => dice_bce::grad_workspace(inputs[1]),
         _ => 0,
-    }
+    })
 }
 
-fn execute(settings: Settings, step: &Step, arena: &mut Arena) {
-    let operands = &mut arena.operands(step);
+fn execute(settings: Settings, step: &Step, arena: &mut Arena, is_ready: bool) {
+    let operands = &mut arena.operands(step, is_ready);
     match step.half_type() {
         Some(DType::Bf16) if step.instruction.multiplies_matrices() => bf16_products::run(settings, &step.instruction, operands),
         Some(DType::Bf16) => execute_on::<bf16>(settings, &step.instruction, operands),

@@ -1,6 +1,7 @@
 //! The convolutions and reductions against plain loops in f64, at every level that this CPU has and at several thread counts; the
 //! convolutions in f32 and on bf16.
 
+mod prepared;
 mod reductions;
 
 use super::simd::Level;

@@ -36,8 +36,8 @@ pub use probe::{CudaProbe, Gpu, KERNEL_ARCHITECTURES, KERNEL_COMPILER, probe};
 use super::Backend;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::Instruction;
-use crate::plan::{ALIGNMENT, Plan, Slot, Step};
-use crate::tape::{DType, Shape};
+use crate::plan::{ALIGNMENT, Plan, Request, Scratch, Slot, Step};
+use crate::tape::DType;
 use driver::{Driver, Emulator};
 use program::{Lowering, Program, Regions, Target};
 use std::collections::HashMap;
@@ -180,8 +180,8 @@ impl<D: Driver> Backend for Cuda<D> {
         }
     }
 
-    fn workspace_bytes(&self, instruction: &Instruction, inputs: &[Shape], outputs: &[Shape]) -> usize {
-        workspace_bytes(instruction, inputs, outputs)
+    fn scratch(&self, request: &Request<'_>) -> Scratch {
+        scratch(request)
     }
 
     fn allocate(&mut self, persistent_bytes: usize, transient_bytes: usize) -> Result<()> {
@@ -241,8 +241,8 @@ pub fn launches(plan: &Plan, persistent_bytes: usize, architecture: &str, multip
 }
 
 /// Scratch memory for an instruction.
-pub fn workspace_bytes(instruction: &Instruction, inputs: &[Shape], outputs: &[Shape]) -> usize {
-    match instruction {
+pub fn scratch(&Request { instruction, inputs, outputs, .. }: &Request<'_>) -> Scratch {
+    Scratch::workspace(match instruction {
         Instruction::Conv2dWeightGrad(_) => conv2d::weight_grad_workspace(inputs, outputs[0]),
         Instruction::ConvTranspose2dWeightGrad(_) => conv_transpose2d::weight_grad_workspace(inputs, outputs[0]),
         Instruction::ChannelSum(_) => columns::workspace_bytes(inputs[0], 1),
@@ -252,7 +252,7 @@ pub fn workspace_bytes(instruction: &Instruction, inputs: &[Shape], outputs: &[S
         Instruction::DiceBce(_) => dice_bce::workspace(inputs[0]),
         Instruction::DiceBceGrad(_) => dice_bce::grad_workspace(inputs[1]),
         _ => 0,
-    }
+    })
 }
 
 fn lower(step: &Step, lowering: &mut Lowering<'_>) {

@@ -4,8 +4,8 @@ use crate::ops::dice_bce::LossParameters;
 use crate::plan::{PlanOptions, rewrite};
 use proptest::prelude::*;
 
-fn no_workspace(_: &crate::ops::Instruction, _: &[Shape], _: &[Shape]) -> usize {
-    0
+fn no_scratch(_: &Request<'_>) -> Scratch {
+    Scratch::default()
 }
 
 fn block(from: usize, len: usize, bytes: usize) -> Block {
@@ -58,7 +58,7 @@ fn networks_pack_within_a_twentieth_of_the_lower_bound() {
     for (arch, levels) in [(Arch::Standard, 4), (Arch::Deep, 5), (Arch::Residual, 4)] {
         for fuse in [false, true] {
             let tape = rewrite(&training(arch, levels, 32, 4, 256), PlanOptions { fuse, ..PlanOptions::default() });
-            let blocks = blocks(&tape, &Lifetimes::new(&tape), &vec![0; tape.nodes().len()]);
+            let blocks = blocks(&tape, &Lifetimes::new(&tape), &vec![Scratch::default(); tape.nodes().len()]);
             let (offsets, bytes) = pack(&blocks);
             assert_apart(&blocks, &offsets);
             let least = live_bytes_max(&blocks);
@@ -71,10 +71,10 @@ fn networks_pack_within_a_twentieth_of_the_lower_bound() {
 #[test]
 fn inputs_outputs_and_workspace_of_a_step_are_apart() {
     let tape = training(Arch::Residual, 2, 3, 1, 8);
-    let workspace = |_: &crate::ops::Instruction, inputs: &[Shape], _: &[Shape]| inputs[0].len() % 700;
+    let scratch = |request: &Request<'_>| Scratch::workspace(request.inputs[0].len() % 700);
     for fuse in [false, true] {
         let layout = PersistentLayout::new(&[&tape]);
-        let plan = Plan::new(&tape, &layout, PlanOptions { fuse, ..PlanOptions::default() }, &workspace).unwrap();
+        let plan = Plan::new(&tape, &layout, PlanOptions { fuse, ..PlanOptions::default() }, &scratch).unwrap();
         for step in plan.steps() {
             let ranges: Vec<(Region, usize, usize)> = (step.inputs.iter().chain(&step.outputs).chain(&step.workspace))
                 .map(|s| (s.region, s.offset, s.offset + s.bytes()))
@@ -91,12 +91,36 @@ fn inputs_outputs_and_workspace_of_a_step_are_apart() {
     }
 }
 
+/// What is prepared lies where no step of the plan reads or writes anything else, and only where parameters stay as they are.
+#[test]
+fn what_lasts_lies_apart_from_everything() {
+    let spec = NetworkSpec { arch: Arch::Residual, base: 3, levels: 2, channels_in: 1, channels_out: 1 };
+    let scratch = |request: &Request<'_>| {
+        let bytes = request.inputs[0].len() % 700;
+        Scratch { workspace: bytes, prepared: if request.lasts { bytes + 1 } else { 0 } }
+    };
+    let place = |tape: &Tape| Plan::place(tape, &PersistentLayout::new(&[tape]), &scratch).unwrap();
+    let plan = place(&spec.record_inference(2, [8, 8]).unwrap());
+    let is_convolution = |step: &&Step| step.instruction.multiplies_matrices();
+    assert!(plan.steps().iter().filter(is_convolution).count() > 10);
+    assert!(plan.steps().iter().all(|step| step.prepared.is_some() == is_convolution(&step)));
+    let prepared: Vec<Slot> = plan.steps().iter().filter_map(|step| step.prepared).collect();
+    let range = |s: &Slot| (s.offset, s.offset + s.bytes());
+    for (i, a) in prepared.iter().map(range).enumerate() {
+        let values = plan.steps().iter().flat_map(|step| step.inputs.iter().chain(&step.outputs).chain(&step.workspace));
+        let values = values.filter(|slot| slot.region == Region::Transient).chain(&prepared[..i]);
+        assert!(values.map(range).all(|b| a.1 <= b.0 || b.1 <= a.0), "{a:?} is used again");
+        assert!(a.0 % ALIGNMENT == 0 && a.1 <= plan.transient_bytes());
+    }
+    assert!(place(&training(Arch::Residual, 2, 3, 1, 8)).steps().iter().all(|step| step.prepared.is_none()));
+}
+
 #[test]
 fn the_same_tape_gives_the_same_places() {
     let tape = training(Arch::Residual, 3, 4, 2, 16);
     let layout = PersistentLayout::new(&[&tape]);
     let places = || {
-        let plan = Plan::new(&tape, &layout, PlanOptions::default(), &no_workspace).unwrap();
+        let plan = Plan::new(&tape, &layout, PlanOptions::default(), &no_scratch).unwrap();
         plan.steps()
             .iter()
             .flat_map(|s| s.inputs.iter().chain(&s.outputs).map(|s| s.offset).collect::<Vec<_>>())
@@ -109,6 +133,6 @@ fn the_same_tape_gives_the_same_places() {
 fn a_missing_persistent_value_is_an_error_that_names_it() {
     let training = training(Arch::Standard, 1, 2, 2, 4);
     let layout = PersistentLayout::new(&[&Tape::new()]);
-    let error = Plan::new(&training, &layout, PlanOptions::default(), &no_workspace).unwrap_err();
+    let error = Plan::new(&training, &layout, PlanOptions::default(), &no_scratch).unwrap_err();
     assert!(error.to_string().contains("down.0.c1.weight"), "{error}");
 }

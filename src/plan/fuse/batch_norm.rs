@@ -14,7 +14,7 @@
 use super::{Uses, remove_nodes};
 use crate::ops::Instruction;
 use crate::ops::batch_norm::{BatchNormApply, BatchNormGradApply, BatchNormGradReduce, Gate};
-use crate::tape::{DType, Node, Residence, Tape, ValueId};
+use crate::tape::{DType, Node, Tape, ValueId};
 
 pub(super) fn fuse_tails(tape: &mut Tape) {
     let mut relu = 0;
@@ -63,7 +63,7 @@ fn find_tail(tape: &Tape, relu: usize) -> Option<Tail> {
 fn plain_apply(tape: &Tape, uses: &Uses, v: ValueId, to: usize) -> Option<usize> {
     let (index, node) = uses.writer(tape, v)?;
     let plain = matches!(&node.instruction, Instruction::BatchNormApply(a) if !a.residual && !a.relu);
-    let is_persistent = |v: &ValueId| matches!(tape.values()[v.index()].residence, Residence::Persistent(_));
+    let is_persistent = |v: &ValueId| tape.is_persistent(*v);
     let overwritten = |n: &Node| n.outputs.iter().any(|o| is_persistent(o) && node.inputs.contains(o));
     let may_move = !tape.nodes()[index..to].iter().any(overwritten);
     (plain && may_move && uses.has_one_reader(v)).then_some(index)

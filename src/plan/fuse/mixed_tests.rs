@@ -4,7 +4,7 @@ use super::tests::{assert_sound, spec, training};
 use super::*;
 use crate::model::{Arch, Parameter, ParameterKind};
 use crate::ops::Instruction;
-use crate::plan::{OVERFLOW, PersistentLayout, Plan, Precision};
+use crate::plan::{OVERFLOW, PersistentLayout, Plan, Precision, Scratch};
 use crate::tape::{DType, Node, Residence, Shape, ValueId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -162,7 +162,7 @@ fn a_mixed_step_needs_little_more_than_half_of_the_memory() {
             let [full, half] = [Precision::F32, Precision::Mixed].map(|precision| {
                 let list = rewrite(&tape, PlanOptions { fuse, precision });
                 let layout = PersistentLayout::new(&[&list]);
-                Plan::place(&list, &layout, &|_, _, _| 0).unwrap().transient_bytes()
+                Plan::place(&list, &layout, &|_| Scratch::default()).unwrap().transient_bytes()
             });
             assert!(half * 100 < full * 65, "{arch:?}, fused {fuse}: {half} of {full} bytes");
         }
@@ -173,7 +173,7 @@ fn a_mixed_step_needs_little_more_than_half_of_the_memory() {
 #[test]
 fn the_flag_must_have_a_place() {
     let tape = training(Arch::Standard, 1);
-    let error = Plan::new(&tape, &PersistentLayout::new(&[&tape]), mixed(true), &|_, _, _| 0).unwrap_err();
+    let error = Plan::new(&tape, &PersistentLayout::new(&[&tape]), mixed(true), &|_| Scratch::default()).unwrap_err();
     assert!(error.to_string().contains(OVERFLOW), "{error}");
 }
 

@@ -10,7 +10,7 @@
 use super::{Uses, remove_nodes};
 use crate::ops::Instruction;
 use crate::ops::conv2d_normalised::Conv2dNormalised;
-use crate::tape::{Node, Residence, Tape, ValueId};
+use crate::tape::{Node, Tape, ValueId};
 
 pub(super) fn fuse_normalisation(tape: &mut Tape) {
     let mut fused = Vec::new();
@@ -30,7 +30,7 @@ fn find(tape: &Tape, uses: &Uses, apply: usize) -> Option<(usize, Node)> {
     let Instruction::BatchNormApply(normalise) = &node.instruction else { return None };
     let (conv, convolution) = uses.writer(tape, node.inputs[0])?;
     let Instruction::Conv2d(op) = &convolution.instruction else { return None };
-    let is_kept = |v: &ValueId| matches!(tape.values()[v.index()].residence, Residence::Persistent(_));
+    let is_kept = |v: &ValueId| tape.is_persistent(*v);
     let stays = |v: &ValueId| !is_kept(v) || uses.writer(tape, *v).is_none();
     let given = node.inputs[1..3].iter().all(is_kept) && convolution.inputs.iter().all(stays);
     if normalise.residual || op.bias || !given || !uses.has_one_reader(node.inputs[0]) {

@@ -1,5 +1,6 @@
 //! Convolutions and what is computed like them: the gradient of the data, transposed convolutions and their gradient.
 
+use super::super::arena::Prepared;
 use super::super::pool::{for_each, own_place};
 use super::super::simd::{Kernel, Lanes, Level, dispatch};
 use super::cut::{Cut, Shared};
@@ -32,18 +33,29 @@ pub struct Convolution<'a> {
 }
 
 impl Convolution<'_> {
-    /// Computes all targets; `workspace` has what [`super::cut::workspace`] asks for.
-    pub fn run(&self, workspace: &mut [bf16]) {
+    /// Computes all targets; `packed` are all packed columns, where they last, and `workspace` what [`super::cut::scratch`] asks for.
+    pub fn run(&self, packed: Option<Prepared<'_, bf16>>, workspace: &mut [bf16]) {
         let (channels, threads) = (self.targets.iter().map(|t| t.channels), rayon::current_num_threads());
         let cut = Cut::new(threads, self.kernel, self.views.features(), self.views.size(), channels);
-        let [n_ready, n_own] = cut.room();
+        let [n_ready, own_len] = cut.room(packed.is_some());
         let (ready, own) = workspace.split_at_mut(n_ready);
-        assert!(own.len() >= threads * n_own, "the workspace of a convolution");
-        match cut.shared {
-            Shared::Bands => self.pack_all(cut, ready),
-            Shared::Columns => self.lay_out_all(cut, ready),
-        }
-        let work = Work { convolution: self, cut, ready, own: own.as_mut_ptr() };
+        assert!(own.len() >= threads * own_len, "the workspace of a convolution");
+        let mut lasting = None;
+        let ready = match (cut.shared, packed) {
+            (Shared::Bands, packed) => {
+                let Prepared { numbers, is_ready } = packed.unwrap_or(Prepared { numbers: ready, is_ready: false });
+                if !is_ready {
+                    self.pack_all(cut, &mut numbers[..cut.packed_len()]);
+                }
+                numbers
+            }
+            (Shared::Columns, packed) => {
+                self.lay_out_all(cut, ready);
+                lasting = packed.map(|p| (p.numbers[..cut.packed_len()].as_mut_ptr(), p.is_ready));
+                ready
+            }
+        };
+        let work = Work { convolution: self, cut, ready, own: own.as_mut_ptr(), own_len, lasting };
         let (bands, groups) = (cut.height.div_ceil(cut.rows), cut.column_blocks.div_ceil(cut.group));
         match cut.shared {
             Shared::Bands => for_each(cut.images * bands * groups, |task| {
@@ -145,8 +157,11 @@ struct Work<'a> {
     cut: Cut,
     /// All packed columns, or all panels.
     ready: &'a [bf16],
-    /// A panel or a packed column block of each thread.
+    /// A panel or a packed column block of each thread, where columns do not last.
     own: *mut bf16,
+    own_len: usize,
+    /// All packed columns, where tasks share them out and they last, and whether they are there.
+    lasting: Option<(*mut bf16, bool)>,
 }
 
 // SAFETY: threads write to what is their own, and tasks to pixels and channels of their own.
@@ -190,10 +205,10 @@ impl Kernel for ColumnTask<'_> {
     unsafe fn run<L: Lanes>(self) {
         let Work { convolution, cut, ready, .. } = *self.work;
         // SAFETY: here alone.
-        let (columns, packed) = (convolution.columns(self.block), unsafe { self.work.own() });
+        let (columns, (packed, is_ready)) = (convolution.columns(self.block), unsafe { self.work.packed(self.block) });
         let (blocks, distances) = (cut.window.blocks(), cut.window.distances());
         // In the order in which the weights lie.
-        for distance in 0..distances {
+        for distance in 0..if is_ready { 0 } else { distances } {
             for block in 0..blocks {
                 let step = block * distances + distance;
                 let out = &mut packed[step * BLOCK..][..BLOCK];
@@ -218,9 +233,24 @@ impl Work<'_> {
     #[inline(always)]
     #[allow(clippy::mut_from_ref)]
     unsafe fn own(&self) -> &mut [bf16] {
-        let [_, len] = self.cut.room();
         // SAFETY: `run` has checked the room of all threads, and no task of a thread begins within another.
-        unsafe { std::slice::from_raw_parts_mut(self.own.add(own_place() * len), len) }
+        unsafe { std::slice::from_raw_parts_mut(self.own.add(own_place() * self.own_len), self.own_len) }
+    }
+
+    /// Where column block `block` is packed, and whether it is.
+    ///
+    /// # Safety
+    /// As [`Work::own`]; the block's task alone asks for it.
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref)]
+    unsafe fn packed(&self, block: usize) -> (&mut [bf16], bool) {
+        let len = self.cut.block_len();
+        match self.lasting {
+            // SAFETY: `run` has checked the room of all blocks; no two tasks have the same.
+            Some((all, is_ready)) => (unsafe { std::slice::from_raw_parts_mut(all.add(block * len), len) }, is_ready),
+            // SAFETY: passed on.
+            None => (unsafe { self.own() }, false),
+        }
     }
 }
 

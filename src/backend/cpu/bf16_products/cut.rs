@@ -2,6 +2,7 @@
 
 use super::product::{BLOCK, SIDE};
 use super::window::{Grid, Window};
+use crate::plan::Scratch;
 use half::bf16;
 
 /// Numbers of a panel that are passed by few rows of wide images alone: a quarter of the level-2 cache of the processors that have AMX.
@@ -83,17 +84,22 @@ impl Cut {
         self.column_blocks * self.block_len()
     }
 
-    /// Numbers that lie ready before tasks begin, and numbers of a task.
-    pub fn room(self) -> [usize; 2] {
+    /// Numbers that lie ready before tasks begin, and numbers of a task; `lasts`: besides packed columns that last.
+    pub fn room(self, lasts: bool) -> [usize; 2] {
+        let [packed, block] = [self.packed_len(), self.block_len()].map(|n| if lasts { 0 } else { n });
         match self.shared {
-            Shared::Bands => [self.packed_len(), self.panel_len()],
-            Shared::Columns => [self.images * self.panel_len(), self.block_len()],
+            Shared::Bands => [packed, self.panel_len()],
+            Shared::Columns => [self.images * self.panel_len(), block],
         }
     }
 }
 
-/// Bytes of the workspace of a convolution of images of `size` (images, rows, columns) with `features` in and `channels` out.
-pub fn workspace(threads: usize, kernel: usize, features: usize, size: [usize; 3], channels: &[usize]) -> usize {
-    let [ready, own] = Cut::new(threads, kernel, features, size, channels.iter().copied()).room();
-    (ready + threads * own) * size_of::<bf16>()
+/// What a convolution of images of `size` (images, rows, columns) with `features` in and `channels` out takes; `lasts`: whether packed columns
+/// last.
+pub fn scratch(threads: usize, kernel: usize, features: usize, size: [usize; 3], channels: &[usize], lasts: bool) -> Scratch {
+    let cut = Cut::new(threads, kernel, features, size, channels.iter().copied());
+    let [ready, own] = cut.room(lasts);
+    let prepared = if lasts { cut.packed_len() } else { 0 };
+    let [workspace, prepared] = [ready + threads * own, prepared].map(|numbers| numbers * size_of::<bf16>());
+    Scratch { workspace, prepared }
 }

@@ -29,4 +29,4 @@ mod weight_grad_cut;
 mod weights;
 mod window;
 
-pub(super) use operations::{run, workspace_bytes};
+pub(super) use operations::{run, scratch};

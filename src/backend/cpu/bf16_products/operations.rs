@@ -14,6 +14,7 @@ use crate::backend::cpu::batch_norm;
 use crate::ops::Instruction;
 use crate::ops::conv2d::Conv2d;
 use crate::ops::conv2d_normalised::Conv2dNormalised;
+use crate::plan::{Request, Scratch};
 use crate::tape::Shape;
 
 /// Bytes of a factor and a number to add for a channel.
@@ -24,26 +25,27 @@ fn size(shape: Shape) -> [usize; 3] {
     [shape.n(), shape.h(), shape.w()]
 }
 
-/// Bytes of an operation's workspace.
-pub fn workspace_bytes(settings: Settings, instruction: &Instruction, inputs: &[Shape]) -> usize {
+/// What an operation takes.
+pub fn scratch(settings: Settings, &Request { instruction, inputs, lasts, .. }: &Request<'_>) -> Scratch {
     let threads = settings.threads;
     let [w, x] = [inputs[0], inputs[1]];
     let [kernel, _, ci, co] = w.0;
     match instruction {
-        Instruction::Conv2d(_) => cut::workspace(threads, kernel, ci, size(x), &[co]),
+        Instruction::Conv2d(_) => cut::scratch(threads, kernel, ci, size(x), &[co], lasts),
         Instruction::Conv2dNormalised(_) => {
-            cut::workspace(threads, kernel, ci, size(x), &[co]) + NUMBERS * co.next_multiple_of(SIDE)
+            let Scratch { workspace, prepared } = cut::scratch(threads, kernel, ci, size(x), &[co], lasts);
+            Scratch { workspace: workspace + NUMBERS * co.next_multiple_of(SIDE), prepared }
         }
-        Instruction::Conv2dDataGrad(op) => cut::workspace(threads, kernel, co, size(x), &op.channels),
-        Instruction::ConvTranspose2d(_) => cut::workspace(threads, 1, ci, size(x), &[co; 4]),
-        Instruction::ConvTranspose2dDataGrad(_) => cut::workspace(threads, 1, 4 * co, [x.n(), x.h() / 2, x.w() / 2], &[ci]),
+        Instruction::Conv2dDataGrad(op) => cut::scratch(threads, kernel, co, size(x), &op.channels, false),
+        Instruction::ConvTranspose2d(_) => cut::scratch(threads, 1, ci, size(x), &[co; 4], lasts),
+        Instruction::ConvTranspose2dDataGrad(_) => cut::scratch(threads, 1, 4 * co, [x.n(), x.h() / 2, x.w() / 2], &[ci], false),
         Instruction::Conv2dWeightGrad(op) => {
             let sides = [&inputs[1..], &inputs[..1]].map(|images| Side::new(images.iter().map(Shape::c)));
-            weight_grad_cut::workspace(threads, WeightGradCut::new(op.kernel, sides, size(x)))
+            Scratch::workspace(weight_grad_cut::workspace(threads, WeightGradCut::new(op.kernel, sides, size(x))))
         }
         Instruction::ConvTranspose2dWeightGrad(_) => {
             let sides = [Side::new([x.c()].into_iter()), Side::new([inputs[0].c(); 4].into_iter())];
-            weight_grad_cut::workspace(threads, WeightGradCut::new(1, sides, size(x)))
+            Scratch::workspace(weight_grad_cut::workspace(threads, WeightGradCut::new(1, sides, size(x))))
         }
         other => unreachable!("{} multiplies no matrices", other.name()),
     }
@@ -89,7 +91,7 @@ fn conv2d(settings: Settings, op: &Conv2d, operands: &mut Operands) {
     let targets = &[Target::whole(operands.output_as(0), shape)];
     let level = settings.level;
     Convolution { level, kernel, views, weights, targets, tap_each: false, scale: None, bias, relu: false }
-        .run(operands.workspace());
+        .run(operands.prepared(), operands.workspace());
 }
 
 fn conv2d_normalised(settings: Settings, op: &Conv2dNormalised, operands: &mut Operands) {
@@ -104,7 +106,7 @@ fn conv2d_normalised(settings: Settings, op: &Conv2dNormalised, operands: &mut O
     let targets = &[Target::whole(operands.output_as(0), shape)];
     let (level, relu) = (settings.level, op.relu);
     let convolution = Convolution { level, kernel, views, weights, targets, tap_each: false, scale, bias, relu };
-    convolution.run(bytemuck::cast_slice_mut(workspace));
+    convolution.run(operands.prepared(), bytemuck::cast_slice_mut(workspace));
 }
 
 fn conv2d_data_grad(settings: Settings, operands: &mut Operands) {
@@ -119,7 +121,7 @@ fn conv2d_data_grad(settings: Settings, operands: &mut Operands) {
     }
     let (level, targets) = (settings.level, &targets[..n_targets]);
     Convolution { level, kernel, views, weights, targets, tap_each: false, scale: None, bias: None, relu: false }
-        .run(operands.workspace());
+        .run(operands.prepared(), operands.workspace());
 }
 
 fn conv_transpose2d(settings: Settings, operands: &mut Operands) {
@@ -130,7 +132,7 @@ fn conv_transpose2d(settings: Settings, operands: &mut Operands) {
     let targets = &[0, 1, 2, 3].map(|tap| all.quarter(tap));
     let level = settings.level;
     Convolution { level, kernel: 1, views, weights, targets, tap_each: true, scale: None, bias, relu: false }
-        .run(operands.workspace());
+        .run(operands.prepared(), operands.workspace());
 }
 
 fn conv_transpose2d_data_grad(settings: Settings, operands: &mut Operands) {
@@ -139,7 +141,7 @@ fn conv_transpose2d_data_grad(settings: Settings, operands: &mut Operands) {
     let targets = &[Target::whole(operands.output_as(0), shape)];
     let level = settings.level;
     Convolution { level, kernel: 1, views, weights, targets, tap_each: false, scale: None, bias: None, relu: false }
-        .run(operands.workspace());
+        .run(operands.prepared(), operands.workspace());
 }
 
 fn conv2d_weight_grad(settings: Settings, kernel: usize, operands: &mut Operands) {

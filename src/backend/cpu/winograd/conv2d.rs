@@ -20,7 +20,7 @@ const MIN_BLOCKS: usize = 16;
 /// Tiles that a task transforms where threads share the lines.
 const SHARED_TILES: usize = 16;
 
-/// One convolution. `packed` has the weights as [`gemm::pack`] leaves them, `channels_in` rows a tap.
+/// One convolution.
 pub(in super::super) struct Convolution<'a> {
     pub level: Level,
     pub image: Shape,
@@ -29,7 +29,8 @@ pub(in super::super) struct Convolution<'a> {
     pub channels: [usize; 2],
     /// As many as input channels.
     pub zeros: &'a [f32],
-    pub packed: &'a [f32],
+    /// As [`Transform`] leaves them.
+    pub weights: &'a [f32],
     pub targets: &'a [Target],
     pub bias: Option<&'a [f32]>,
     /// Whether negative results become 0.
@@ -64,16 +65,6 @@ impl Cut {
         Cut { depth, columns, column_blocks, tiles, apart }
     }
 
-    /// Floats of the transformed weights: `[column block][point][depth][columns]`.
-    fn weights(self) -> usize {
-        self.column_blocks * POINTS * self.weight_step()
-    }
-
-    /// Floats from a point of the weights to the next; for the extra line see [`point_step`].
-    fn weight_step(self) -> usize {
-        point_step(self.depth, self.columns, self.columns)
-    }
-
     fn patches(self) -> usize {
         floats(self.tiles, self.depth, GROUP)
     }
@@ -89,10 +80,59 @@ impl Cut {
     }
 }
 
-/// Bytes of a convolution's workspace, besides zeros and packed weights.
+/// Floats of a convolution's workspace, besides zeros and weights.
 pub(in super::super) fn workspace(level: Level, threads: usize, image: Shape, depth: usize, channels_out: [usize; 2]) -> usize {
     let cut = Cut::new(level, image, depth, channels_out);
-    (cut.weights() + cut.scratch() * if cut.apart { threads } else { 1 }) * size_of::<f32>()
+    cut.scratch() * if cut.apart { threads } else { 1 }
+}
+
+/// U of all column blocks: `[column block][point][depth][columns]`. The same for images of any size.
+#[derive(Clone, Copy)]
+pub(in super::super) struct Transform {
+    pub level: Level,
+    /// Input channels.
+    pub depth: usize,
+    pub column_blocks: usize,
+}
+
+impl Transform {
+    /// How many floats they are.
+    pub fn len(self) -> usize {
+        self.column_blocks * POINTS * self.step()
+    }
+
+    /// From a point to the next; for the extra line see [`point_step`].
+    fn step(self) -> usize {
+        point_step(self.depth, self.level.tile_columns(), self.level.tile_columns())
+    }
+
+    /// From weights as [`gemm::pack`] leaves them, `depth` rows a tap.
+    pub fn run(self, packed: &[f32], out: &mut [f32]) {
+        let packed_block = TAPS * TAPS * self.depth * self.level.tile_columns();
+        assert!(packed.len() >= self.column_blocks * packed_block && out.len() >= self.len(), "weights of all blocks");
+        // A task is some rows of one column block.
+        let rows = 32;
+        let pieces = self.depth.div_ceil(rows);
+        let out = Out(out.as_mut_ptr());
+        for_each(self.column_blocks * pieces, |task| {
+            let (block, first) = (task / pieces, task % pieces * rows);
+            let depth = first..(first + rows).min(self.depth);
+            let packed = &packed[block * packed_block..][..packed_block];
+            dispatch(self.level, TransformTask { transform: self, packed, depth, out: out.block(block, self) });
+        });
+    }
+}
+
+/// Written at distinct places by distinct tasks.
+struct Out(*mut f32);
+
+// SAFETY: as said above.
+unsafe impl Sync for Out {}
+
+impl Out {
+    fn block(&self, block: usize, transform: Transform) -> *mut f32 {
+        self.0.wrapping_add(block * POINTS * transform.step())
+    }
 }
 
 impl Convolution<'_> {
@@ -103,21 +143,15 @@ impl Convolution<'_> {
         let depth = self.channels[0] + self.channels[1];
         let cut = Cut::new(self.level, self.image, depth, channels_out);
         let copies = if cut.apart { rayon::current_num_threads() } else { 1 };
-        assert!(workspace.len() >= cut.weights() + copies * cut.scratch(), "the workspace of a convolution");
+        let transform = Transform { level: self.level, depth, column_blocks: cut.column_blocks };
+        assert!(workspace.len() >= copies * cut.scratch(), "the workspace of a convolution");
         assert!(self.zeros.len() >= depth, "zeros for all channels");
-        assert!(self.packed.len() >= cut.column_blocks * 9 * depth * cut.columns, "packed weights of all blocks");
+        assert!(self.weights.len() >= transform.len(), "weights of all blocks");
         for (data, channels) in self.images.iter().zip(self.channels) {
             assert_eq!(data.len(), self.image.pixels() * channels, "an image of {channels} channels");
         }
-        let (weights, rest) = workspace.split_at_mut(cut.weights());
-        let work = Work {
-            convolution: self,
-            cut,
-            tiles: Tiles::new(self.image),
-            weights: weights.as_mut_ptr(),
-            scratch: rest.as_mut_ptr(),
-        };
-        work.transform_weights();
+        let (tiles, weight_step) = (Tiles::new(self.image), transform.step());
+        let work = Work { convolution: self, cut, tiles, weight_step, scratch: workspace.as_mut_ptr() };
         if cut.apart { work.apart() } else { work.together() }
     }
 }
@@ -127,27 +161,16 @@ struct Work<'a> {
     convolution: &'a Convolution<'a>,
     cut: Cut,
     tiles: Tiles,
-    /// U.
-    weights: *mut f32,
+    /// Floats from a point of U to the next.
+    weight_step: usize,
     /// Patches and products: of each thread, or of all.
     scratch: *mut f32,
 }
 
-// SAFETY: targets, weights and scratch are written at distinct places by distinct tasks, and read after a join.
+// SAFETY: targets and scratch are written at distinct places by distinct tasks, and read after a join.
 unsafe impl Sync for Work<'_> {}
 
 impl Work<'_> {
-    fn transform_weights(&self) {
-        // A task is some rows of one column block.
-        let rows = 32;
-        let pieces = self.cut.depth.div_ceil(rows);
-        for_each(self.cut.column_blocks * pieces, |task| {
-            let first = task % pieces * rows;
-            let depth = first..(first + rows).min(self.cut.depth);
-            dispatch(self.convolution.level, WeightTask { work: *self, block: task / pieces, depth });
-        });
-    }
-
     /// Each thread takes blocks of tiles through all lines.
     fn apart(&self) {
         let total = self.tiles.len();
@@ -215,7 +238,7 @@ impl Work<'_> {
         n_tiles: usize,
     ) {
         let cut = self.cut;
-        let weights = self.weights.wrapping_add((block * POINTS + point) * cut.weight_step()).cast_const();
+        let weights = self.convolution.weights.as_ptr().wrapping_add((block * POINTS + point) * self.weight_step);
         let patches = Transformed::new(patches, cut.tiles, cut.depth, GROUP);
         let products = Transformed::new(products, cut.tiles, cut.columns, cut.columns);
         for first in (0..n_tiles).step_by(M) {
@@ -259,25 +282,25 @@ impl Work<'_> {
 }
 
 /// Rows `depth` of one column block of U.
-struct WeightTask<'a> {
-    work: Work<'a>,
-    block: usize,
+struct TransformTask<'a> {
+    transform: Transform,
+    /// Of the column block.
+    packed: &'a [f32],
     depth: Range<usize>,
+    out: *mut f32,
 }
 
-impl Kernel for WeightTask<'_> {
+impl Kernel for TransformTask<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        let cut = self.work.cut;
-        let packed = &self.work.convolution.packed[self.block * 9 * cut.depth * cut.columns..][..9 * cut.depth * cut.columns];
-        let out = self.work.weights.wrapping_add(self.block * POINTS * cut.weight_step());
+        let (columns, step) = (2 * L::N, self.transform.step());
         for k in self.depth {
-            for at in [k * cut.columns, k * cut.columns + L::N] {
+            for at in [k * columns, k * columns + L::N] {
                 // SAFETY: the caller has the level; each of the nine taps has depth x columns floats, each of the points too, and this
                 // task alone writes row k of its block.
                 unsafe {
-                    let g = transform::load(packed.as_ptr().add(at), cut.depth * cut.columns);
-                    transform::store(&both_ways::<Weights, L, TAPS, IN>(&g), out.add(at), cut.weight_step());
+                    let g = transform::load(self.packed.as_ptr().add(at), self.transform.depth * columns);
+                    transform::store(&both_ways::<Weights, L, TAPS, IN>(&g), self.out.add(at), step);
                 }
             }
         }

@@ -17,7 +17,7 @@ mod tiles;
 mod transform;
 mod weight_grad;
 
-pub(super) use conv2d::{Convolution, workspace};
+pub(super) use conv2d::{Convolution, Transform, workspace};
 pub(super) use weight_grad::{WeightGrad, workspace as weight_grad_workspace};
 
 use crate::tape::Shape;
