@@ -240,6 +240,18 @@ impl Window<'_> {
         }
     }
 
+    /// As [`Window::gather_inner`], of one image, in which the taps of a row of the kernel lie side by side, as their weights do.
+    #[inline(always)]
+    unsafe fn gather_rows(&self, tile: &mut Tile, p: usize, y: usize, x: usize) {
+        let ([channels, _], pad) = (self.channels, self.kernel / 2);
+        for r in 0..self.kernel {
+            let Some(q) = self.neighbour(p, y, x, r, pad) else { continue };
+            let first = self.images[0].as_ptr().wrapping_add((q - pad) * channels);
+            let len = self.kernel * channels;
+            tile.push(std::array::from_fn(|m| first.wrapping_add(m * channels)), r * len, len);
+        }
+    }
+
     /// Any tile: each pixel for itself.
     #[inline(never)]
     unsafe fn gather_edge(&self, tile: &mut Tile, first: usize, count: usize) {
@@ -291,11 +303,14 @@ impl Pixels for Window<'_> {
     unsafe fn gather(&self, tile: &mut Tile, first: usize, count: usize, rows: usize) {
         let pad = self.kernel / 2;
         let [_, y, x] = self.coordinates(first);
+        let is_inner = count == rows && x >= pad && x + rows + pad <= self.size.w();
         // SAFETY: as said above.
         unsafe {
-            if self.is_patch() {
+            if is_inner && self.channels[1] == 0 {
+                self.gather_rows(tile, first, y, x);
+            } else if self.is_patch() {
                 self.gather_patch(tile, first, count, rows);
-            } else if count == rows && x >= pad && x + rows + pad <= self.size.w() {
+            } else if is_inner {
                 self.gather_inner(tile, first, y, x);
             } else {
                 self.gather_edge(tile, first, count);
