@@ -1,9 +1,22 @@
 //! The products of the transformed domain: register tiles over operands that lie a constant step apart.
 
-use super::super::simd::Lanes;
+use super::super::simd::{Lanes, prefetch};
 
 /// Channels of a group of transformed patches: a cache line.
 pub(super) const GROUP: usize = 16;
+
+/// How many floats ahead operands are asked for that come from the level-2 cache or from memory: left alone, a core keeps too few lines under
+/// way.
+const AHEAD: usize = 1024;
+
+/// Asks for two vectors.
+#[inline(always)]
+fn prefetch_two<L: Lanes>(at: *const f32) {
+    prefetch(at);
+    if 2 * L::N > GROUP {
+        prefetch(at.wrapping_add(GROUP));
+    }
+}
 
 /// M tiles times two vectors of output channels, all sums in registers: the sum over `depth` channels of V U. V lies in groups of
 /// [`GROUP`] channels, `group_step` floats apart; U has two vectors a channel.
@@ -25,6 +38,7 @@ pub(super) unsafe fn product<L: Lanes, const M: usize>(
         while left > 0 {
             for k in 0..left.min(GROUP) {
                 let (u0, u1) = (L::load(u), L::load(u.add(L::N)));
+                prefetch_two::<L>(u.wrapping_add(AHEAD));
                 for (m, sum) in sums.iter_mut().enumerate() {
                     let value = L::splat(*v.add(m * GROUP + k));
                     *sum = [value.mul_add(u0, sum[0]), value.mul_add(u1, sum[1])];
@@ -66,6 +80,8 @@ pub(super) unsafe fn outer_products<L: Lanes, const M: usize>(
         let mut sums = [[L::splat(0.0); 2]; M];
         for _ in 0..n {
             let (e0, e1) = (L::load(e), L::load(e.add(L::N)));
+            prefetch_two::<L>(e.wrapping_add(AHEAD));
+            prefetch(v.wrapping_add(AHEAD / 2));
             for (m, sum) in sums.iter_mut().enumerate() {
                 let value = L::splat(*v.add(m));
                 *sum = [value.mul_add(e0, sum[0]), value.mul_add(e1, sum[1])];
