@@ -9,6 +9,7 @@
 //! the chunk's products. Chunks follow one another, and a tile belongs to one task: the order of every sum is fixed by the shape.
 //! Sums over about 256 pixels stay in registers before they are added to dw, which also keeps rounding errors small.
 
+mod narrow;
 mod pack;
 
 use super::arena::Operands;
@@ -17,6 +18,7 @@ use super::pool::for_each;
 use super::simd::{Kernel, Lanes, Level, dispatch};
 use super::{Settings, winograd};
 use crate::tape::Shape;
+use narrow::Narrow;
 use pack::{pack_dy, pack_x};
 
 /// Pixels of a chunk, to whole rows.
@@ -105,10 +107,21 @@ fn conv_transpose2d_sizes(level: Level, dy: Shape, x: Shape) -> Sizes {
 
 pub(super) fn conv2d_workspace(settings: Settings, kernel: usize, inputs: &[Shape]) -> usize {
     let Settings { level, threads, .. } = settings;
+    if let Some(narrow) = narrow(level, kernel, &inputs[1..], inputs[0]) {
+        return narrow.workspace();
+    }
     let sizes = conv2d_sizes(level, kernel, inputs[1..].iter().copied(), inputs[0]);
     match settings.winograd && winograd::pays(kernel, sizes.x, sizes.ci, sizes.co) {
         true => winograd::weight_grad_workspace(level, threads, sizes.x, sizes.ci, sizes.co),
         false => sizes.workspace(),
+    }
+}
+
+/// Whether one side is a single channel, of a single image.
+fn narrow(level: Level, kernel: usize, images: &[Shape], dy: Shape) -> Option<Narrow> {
+    match images {
+        [x] => Narrow::new(level, kernel, *x, dy.c()),
+        _ => None,
     }
 }
 
@@ -120,6 +133,12 @@ pub(super) fn conv_transpose2d_workspace(level: Level, inputs: &[Shape]) -> usiz
 pub(super) fn conv2d(settings: Settings, kernel: usize, operands: &mut Operands) {
     let level = settings.level;
     let images = operands.n_inputs() - 1;
+    let shapes = [operands.input_shape(1), operands.input_shape(images)];
+    if let Some(narrow) = narrow(level, kernel, &shapes[..images], operands.input_shape(0)) {
+        let (x, dy) = (operands.input(1), operands.input(0));
+        let (wide, narrow_image) = if narrow.is_reversed { (x, dy) } else { (dy, x) };
+        return narrow.run(wide, narrow_image, operands.workspace(), operands.output(0));
+    }
     let sizes = conv2d_sizes(level, kernel, (0..images).map(|i| operands.input_shape(1 + i)), operands.input_shape(0));
     let second = if images == 2 { operands.input(2) } else { &[] };
     let c0 = operands.input_shape(1).c();

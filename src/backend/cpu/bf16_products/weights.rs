@@ -1,4 +1,4 @@
-//! Weights as the right side of products. They are f32 numbers, which are rounded to bf16 as they are packed: so no copy of them is kept.
+//! Weights as the right side of products. They are f32 numbers, which are rounded to bf16 as they are packed.
 
 use super::super::simd::Lanes;
 use super::product::{BLOCK, SIDE};

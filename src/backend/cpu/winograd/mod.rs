@@ -16,9 +16,11 @@ mod product;
 mod tiles;
 mod transform;
 mod weight_grad;
+mod weights;
 
-pub(super) use conv2d::{Convolution, Transform, workspace};
+pub(super) use conv2d::{Convolution, workspace};
 pub(super) use weight_grad::{WeightGrad, workspace as weight_grad_workspace};
+pub(super) use weights::Transform;
 
 use crate::tape::Shape;
 use transform::OUT;
