@@ -14,10 +14,13 @@ the ratio of the quickest steps of all rounds: what others on the machine distur
 (user and system, start included on both sides), which other load on the machine disturbs less. The last lines are the smallest ratios:
 over PyTorch at its best.
 """
-import argparse, json, os, pathlib, resource, shutil, statistics, subprocess, sys
+import argparse, json, os, pathlib, resource, shutil, statistics, subprocess, sys, tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-AVX2 = {"engine": {"UNET_ENGINE_SIMD": "avx2"}, "torch": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}}
+# What torch.compile keeps on disk does not say for which instruction set it was compiled.
+CACHE = str(pathlib.Path(tempfile.gettempdir()) / "torchinductor-avx2")
+AVX2 = {"engine": {"UNET_ENGINE_SIMD": "avx2"},
+        "torch": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "TORCHINDUCTOR_CACHE_DIR": CACHE}}
 
 
 def arguments():
