@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs compare_pytorch.py for every row of the tables in docs/performance.md and leaves one JSON file a row in DIRECTORY.
 #
-# usage: benches/compare_all.sh DIRECTORY [OPTION...]      options go to compare_pytorch.py: --engine, --python, --rounds, --compile, --bf16, --avx2
+# usage: benches/compare_all.sh DIRECTORY [OPTION...]      options go to compare_pytorch.py: --engine, --python, --precision, --rounds, --compile, --bf16, --avx2
 #
 # About 55 minutes on two cores with --rounds 5 --compile. A row whose file is there is not run again.
 set -euo pipefail

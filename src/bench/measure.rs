@@ -8,7 +8,6 @@ use crate::backend::Backend;
 use crate::backend::cuda::Cuda;
 use crate::backend::cuda::driver::Driver;
 use crate::error::Result;
-use crate::ops::Instruction;
 use crate::plan::{ALIGNMENT, PersistentLayout, Plan, PlanOptions, Region, Request, Slot};
 use crate::tape::{DType, Shape, Tape, ValueId};
 
@@ -150,6 +149,7 @@ pub(super) fn record(case: &Case) -> Result<Tape> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::Instruction;
     use crate::ops::add::Add;
 
     /// Together the copies are twice the cache, there are always two, and never absurdly many.

@@ -10,7 +10,8 @@ pub(super) struct Lifetime {
 }
 
 impl Lifetime {
-    /// Whether there is a step at which both are alive. A step's inputs, outputs and workspace so always meet.
+    /// Whether there is a step at which both are alive. A step's inputs, outputs and workspace so always meet,
+    /// and what is prepared, which lives through the whole run.
     pub fn meets(self, other: Lifetime) -> bool {
         self.from <= other.to && other.from <= self.to
     }

@@ -69,8 +69,8 @@ pub struct Request<'a> {
     pub outputs: &'a [Shape],
     /// As [`Step::half_type`].
     pub half: Option<DType>,
-    /// Whether the plan leaves the instruction's parameters ([`crate::ops::Op::is_parameter`]) as they are, so that what is made of them
-    /// lasts from run to run.
+    /// Whether all of the instruction's parameters ([`crate::ops::Op::is_parameter`]) are persistent and the plan leaves them as they are, so
+    /// that what is made of them lasts from run to run.
     pub lasts: bool,
 }
 

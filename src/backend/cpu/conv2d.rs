@@ -240,7 +240,8 @@ impl Window<'_> {
         }
     }
 
-    /// As [`Window::gather_inner`], of one image, in which the taps of a row of the kernel lie side by side, as their weights do.
+    /// As [`Window::gather_inner`], of one image, in which the taps of a row of the kernel lie side by side, as their weights do. Rows outside
+    /// of the image are left out, where a patch would have zeros: the same as long as weights are finite.
     #[inline(always)]
     unsafe fn gather_rows(&self, tile: &mut Tile, p: usize, y: usize, x: usize) {
         let ([channels, _], pad) = (self.channels, self.kernel / 2);
@@ -298,7 +299,8 @@ impl Window<'_> {
 }
 
 impl Pixels for Window<'_> {
-    // The pointers hold: a neighbour lies inside its image, whose length `run` has checked; zeros are as long as any segment.
+    // The pointers hold: a neighbour lies inside its image, whose length `run` has checked; zeros are as long as any segment that may point to
+    // them; and of inner tiles all taps of a row of the kernel lie inside.
     #[inline(always)]
     unsafe fn gather(&self, tile: &mut Tile, first: usize, count: usize, rows: usize) {
         let pad = self.kernel / 2;

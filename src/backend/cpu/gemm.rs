@@ -4,9 +4,10 @@
 //! out[target(p), j] = bias[j] + sum over segments s of  sum over k of  x_s[p][k] w[row_s + k, j]
 //! ```
 //!
-//! p counts output pixels, j output channels. A segment is a run of consecutive input channels of one kernel tap of one input
-//! image; for each of a tile's pixels it holds a pointer to that run. A tap outside the image points to zeros. The register tile
-//! computes `tile_rows` pixels times `tile_columns` channels. Weights are packed as [column block][k][tile_columns], zero padded.
+//! p counts output pixels, j output channels. A segment is a run of consecutive input channels of one kernel tap, or of a row of taps
+//! where these lie side by side, of one input image; for each of a tile's pixels it holds a pointer to that run. A tap outside the image
+//! points to zeros. The register tile computes `tile_rows` pixels times `tile_columns` channels. Weights are packed as
+//! [column block][k][tile_columns], zero padded.
 //!
 //! Every output is summed by one thread, in the order of the segments, so the result does not depend on how work is cut.
 
@@ -27,7 +28,7 @@ const TASK_FLOATS: usize = 65_536;
 /// Tasks that even a small image is cut into.
 const MIN_TASKS: usize = 32;
 
-/// A run of input channels under one kernel tap, for each pixel of a tile.
+/// A run of input channels under one kernel tap or a row of them, for each pixel of a tile.
 #[derive(Clone, Copy)]
 pub(super) struct Segment {
     /// For each pixel, `len` floats.
@@ -41,7 +42,8 @@ pub(super) struct Segment {
 pub(super) struct Tile {
     pub segments: [Segment; MAX_SEGMENTS],
     pub n_segments: usize,
-    /// Where few input channels would make many short segments, the whole neighbourhood of each pixel is copied here.
+    /// Where few input channels would make many short segments and taps do not lie side by side, the whole neighbourhood of each pixel is
+    /// copied here.
     pub patch: [f32; MAX_ROWS * MAX_PATCH],
 }
 

@@ -142,7 +142,7 @@ fn ways_are_known_by_their_names() {
 }
 
 /// [n, h, w, c0, c1, co, kernel]
-pub(super) const CONVOLUTIONS: [[usize; 7]; 36] = [
+pub(super) const CONVOLUTIONS: [[usize; 7]; 39] = [
     [1, 1, 1, 1, 0, 1, 3],
     [1, 1, 1, 3, 0, 17, 1],
     [3, 5, 7, 1, 0, 8, 3],
@@ -182,10 +182,13 @@ pub(super) const CONVOLUTIONS: [[usize; 7]; 36] = [
     [3, 5, 8, 1, 0, 32, 3],
     // More weights than pixels of several images, which share the packed columns.
     [2, 3, 5, 64, 0, 130, 3],
-    // A single channel on one side, with tails of channels on the other, and several rows a chunk, fewer in the last one.
+    // A single channel on one side, with tails of channels on the other, and several rows a chunk, fewer in the last one; and on both.
     [3, 70, 5, 1, 0, 37, 3],
+    [3, 70, 5, 37, 0, 1, 3],
     [2, 9, 21, 37, 0, 1, 3],
-    [5, 33, 4, 21, 0, 1, 1],
+    [5, 34, 4, 21, 0, 1, 1],
+    [2, 5, 6, 1, 0, 21, 1],
+    [2, 5, 6, 1, 0, 1, 3],
 ];
 
 fn conv_inputs([n, h, w, c0, c1, co, k]: [usize; 7]) -> (Tensor, Tensor, Tensor, Tensor) {

@@ -8,6 +8,8 @@
 //! [tile_rows] and [tap set][block][pixel][tile_columns], so that the innermost loop reads both in order; then each tile of dw adds
 //! the chunk's products. Chunks follow one another, and a tile belongs to one task: the order of every sum is fixed by the shape.
 //! Sums over about 256 pixels stay in registers before they are added to dw, which also keeps rounding errors small.
+//!
+//! Where one side is a single channel: [`narrow`].
 
 mod narrow;
 mod pack;

@@ -74,3 +74,14 @@ fn any_convolution_is_covered_by_its_tasks() {
         }
     }
 }
+
+/// Of the network whose prepared weights are tested: both kinds, and transposed convolutions by columns for two threads as well.
+#[test]
+fn prepared_weights_are_cut_both_ways() {
+    let shared = |threads, kernel, features, size, channels: &[usize]| {
+        Cut::new(threads, kernel, features, [1, size, size], channels.iter().copied()).shared == Shared::Columns
+    };
+    assert!(!shared(1, 3, 32, 16, &[32]) && !shared(2, 3, 32, 16, &[32]));
+    assert!(shared(1, 3, 128, 4, &[128]));
+    assert!(shared(2, 1, 128, 4, &[64; 4]));
+}

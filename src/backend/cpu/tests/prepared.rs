@@ -12,7 +12,9 @@ use crate::random::{Philox, Purpose};
 use crate::tape::{DType, Shape};
 use std::collections::BTreeMap;
 
-/// Wide enough that on bf16 threads share out columns at the deepest level and bands elsewhere.
+/// Wide enough that on bf16 one thread shares out columns at the deepest level and bands elsewhere, as [`bf16_products`] asserts.
+///
+/// [`bf16_products`]: super::super::bf16_products
 const SPEC: NetworkSpec = NetworkSpec { arch: Arch::Residual, base: 32, levels: 2, channels_in: 1, channels_out: 1 };
 const SIZE: usize = 16;
 
@@ -55,8 +57,13 @@ fn predictions_follow_images_plans_and_parameters() {
         let expected =
             |parameters: &Parameters, plan, image: &[f32]| predict(&mut session(way, 2, parameters), plan, Some(image));
         let [one, other, two] = [image(1, 0), image(1, 1), image(2, 2)];
-        let mut session = session(way, 1, &first);
         let of_one = expected(&first, 0, &one);
+        for threads in [2, 4] {
+            let mut session = session(way, threads, &first);
+            let found = [Some(&one[..]), None].map(|image| predict(&mut session, 0, image));
+            assert!(found.iter().all(|found| *found == of_one), "{way:?}: {threads} threads, twice");
+        }
+        let mut session = session(way, 1, &first);
         assert_eq!(predict(&mut session, 0, Some(&one)), of_one, "{way:?}");
         assert_eq!(predict(&mut session, 0, None), of_one, "{way:?}: once more");
         assert_eq!(predict(&mut session, 0, Some(&other)), expected(&first, 0, &other), "{way:?}: another image");

@@ -141,7 +141,8 @@ impl Kernel for Chunk<'_> {
         unsafe {
             match self.narrow.kernel {
                 1 => self.rows::<L, 1, 1>(),
-                _ => self.rows::<L, 3, 9>(),
+                3 => self.rows::<L, 3, 9>(),
+                kernel => unreachable!("a kernel of {kernel}"),
             }
         }
     }

@@ -81,7 +81,8 @@ pub(super) unsafe fn outer_products<L: Lanes, const M: usize>(
         for _ in 0..n {
             let (e0, e1) = (L::load(e), L::load(e.add(L::N)));
             prefetch_two::<L>(e.wrapping_add(AHEAD));
-            prefetch(v.wrapping_add(AHEAD / 2));
+            // As many tiles ahead.
+            prefetch(v.wrapping_add(AHEAD / (2 * L::N) * GROUP));
             for (m, sum) in sums.iter_mut().enumerate() {
                 let value = L::splat(*v.add(m));
                 *sum = [value.mul_add(e0, sum[0]), value.mul_add(e1, sum[1])];
