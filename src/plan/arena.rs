@@ -78,7 +78,9 @@ fn scratch_of_nodes(tape: &Tape, scratch: ScratchOf<'_>) -> Vec<Scratch> {
         let op = node.instruction.op();
         let mut parameters = node.inputs.iter().enumerate().filter(|(i, _)| op.is_parameter(*i)).map(|(_, v)| v).peekable();
         let lasts = is_constant && parameters.peek().is_some() && parameters.all(|&v| tape.is_persistent(v));
-        scratch(&Request { instruction: &node.instruction, inputs: &inputs, outputs: &outputs, half, lasts })
+        let scratch = scratch(&Request { instruction: &node.instruction, inputs: &inputs, outputs: &outputs, half, lasts });
+        assert!(lasts || scratch.prepared == 0, "{} keeps what does not last", node.instruction.name());
+        scratch
     };
     tape.nodes().iter().map(of_node).collect()
 }

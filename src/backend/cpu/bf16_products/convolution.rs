@@ -164,7 +164,7 @@ struct Work<'a> {
     lasting: Option<(*mut bf16, bool)>,
 }
 
-// SAFETY: threads write to what is their own, and tasks to pixels and channels of their own.
+// SAFETY: threads write to what is their own, and tasks to pixels, channels and packed columns of their own.
 unsafe impl Sync for Work<'_> {}
 
 /// A band of rows of an image, and some column blocks.

@@ -5,11 +5,12 @@ use super::super::pool::Pool;
 use super::super::prepared::PreparedPlan;
 use super::super::{Convolutions, Cpu, Settings, execute, open_with};
 use super::{Way, ways};
-use crate::backend::{Backend, Session};
-use crate::model::{Arch, NetworkSpec, initialise};
+use crate::backend::{Backend, Session, cpu};
+use crate::model::{Arch, NetworkSpec, Target, initialise};
+use crate::ops::dice_bce::LossParameters;
 use crate::plan::{PersistentLayout, Plan, PlanOptions, Region, Slot, normalise_convolutions, rewrite};
 use crate::random::{Philox, Purpose};
-use crate::tape::{DType, Shape};
+use crate::tape::{DType, Shape, Tape};
 use std::collections::BTreeMap;
 
 /// Wide enough that on bf16 one thread shares out columns at the deepest level and bands elsewhere, as [`bf16_products`] asserts.
@@ -114,6 +115,53 @@ fn what_is_ready_is_taken_as_it_is() {
         assert_eq!(results(false), [true; 18], "{way:?}: not ready");
         assert_eq!(results(true), [true; 18], "{way:?}: made");
     }
+}
+
+/// Runs, profiled or not, take what is ready, and make it anew where the host has written on it.
+#[test]
+fn runs_take_what_is_ready() {
+    for way in ways() {
+        let mut cpu = open(way);
+        let (layout, plan) = planned(way, &cpu);
+        cpu.allocate(layout.bytes(), plan.transient_bytes()).unwrap();
+        for (name, values) in parameters(1) {
+            cpu.write(layout.get(&name).unwrap(), bytemuck::cast_slice(&values)).unwrap();
+        }
+        cpu.write(plan.input("image").unwrap(), bytemuck::cast_slice(&image(1, 0))).unwrap();
+        let probability = plan.output("probability").unwrap();
+        let prepared: Vec<Slot> = plan.steps().iter().filter_map(|step| step.prepared).collect();
+        cpu.run(&plan).unwrap();
+        let first = cpu.arena.bytes(probability).to_vec();
+        for profiled in [false, true] {
+            let mut run = |cpu: &mut Cpu| match profiled {
+                true => cpu.run_profiled(&plan, &mut Vec::new()).unwrap(),
+                false => cpu.run(&plan).unwrap(),
+            };
+            // Past `write`, which would notice.
+            prepared.iter().for_each(|&slot| cpu.arena.bytes_mut(slot).fill(0));
+            run(&mut cpu);
+            assert!(!has_varied_pixels(cpu.arena.bytes(probability), probability), "{way:?}, profiled {profiled}: zeros");
+            for &slot in &prepared {
+                cpu.write(slot, &vec![0xFF; slot.bytes()]).unwrap();
+            }
+            run(&mut cpu);
+            assert!(cpu.arena.bytes(probability) == first, "{way:?}, profiled {profiled}: made anew");
+        }
+    }
+}
+
+/// Beside a training nothing is kept, for the memory.
+#[test]
+fn a_training_keeps_nothing() {
+    let loss = LossParameters { alpha: 0.5, smooth: 1.0, class_weight: 1.0, focal_gamma: 0.0 };
+    let training = SPEC.record_training(1, [SIZE, SIZE], loss, Target::Given).unwrap();
+    let inference = SPEC.record_inference(1, [SIZE, SIZE]).unwrap();
+    let kept = |tapes: &[&Tape]| {
+        let session = Session::plan(cpu::open(1).unwrap(), tapes, PlanOptions::default()).unwrap();
+        session.plans().iter().flat_map(Plan::steps).filter(|step| step.prepared.is_some()).count()
+    };
+    assert_eq!(kept(&[&training, &inference]), 0);
+    assert_eq!(kept(&[&inference]), 18);
 }
 
 fn open(way: Way) -> Cpu {
