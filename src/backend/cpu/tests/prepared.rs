@@ -133,7 +133,7 @@ fn runs_take_what_is_ready() {
         cpu.run(&plan).unwrap();
         let first = cpu.arena.bytes(probability).to_vec();
         for profiled in [false, true] {
-            let mut run = |cpu: &mut Cpu| match profiled {
+            let run = |cpu: &mut Cpu| match profiled {
                 true => cpu.run_profiled(&plan, &mut Vec::new()).unwrap(),
                 false => cpu.run(&plan).unwrap(),
             };
